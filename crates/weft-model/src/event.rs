@@ -1,0 +1,141 @@
+//! An event as the program holds it: a clear header and one typed payload.
+
+use prost::Message;
+
+use crate::{
+    EventId, Pseudonym, SourceRecordId, Stream,
+    proto::event::{
+        Disclosed, EventKind, FeedRegistered, FeedSwitched, Header, MessageReceived, RecordLinked, RecordsMerged,
+    },
+};
+
+/// Version of the envelope and payloads that this program writes. It reads every version up to this one.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A header and its payload, opened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// What is stored in the clear.
+    pub header: Header,
+    /// What is stored sealed.
+    pub payload: Payload,
+}
+
+/// The payload of each kind of event.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "nearly every event is a message")]
+pub enum Payload {
+    /// A message and what translation made of it.
+    MessageReceived(MessageReceived),
+    /// A source record belongs to a person.
+    RecordLinked(RecordLinked),
+    /// Two source records are one patient, says their organisation.
+    RecordsMerged(RecordsMerged),
+    /// A feed was registered or changed.
+    FeedRegistered(FeedRegistered),
+    /// A feed was paused.
+    FeedPaused(FeedSwitched),
+    /// A feed was resumed.
+    FeedResumed(FeedSwitched),
+    /// An answer was given.
+    Disclosed(Disclosed),
+}
+
+/// Stored bytes that are no event this program can read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Written by a newer program: stop, and upgrade this one.
+    #[error("event of schema version {0}, this program reads up to {SCHEMA_VERSION}")]
+    NewerSchema(u32),
+    /// A kind that this schema version does not have.
+    #[error("unknown event kind {0}")]
+    UnknownKind(i32),
+    /// Not the protobuf message that the header promises.
+    #[error("event payload is not readable")]
+    Malformed(#[from] prost::DecodeError),
+}
+
+impl Payload {
+    /// The kind that the header must carry.
+    #[must_use]
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::MessageReceived(_) => EventKind::MessageReceived,
+            Self::RecordLinked(_) => EventKind::RecordLinked,
+            Self::RecordsMerged(_) => EventKind::RecordsMerged,
+            Self::FeedRegistered(_) => EventKind::FeedRegistered,
+            Self::FeedPaused(_) => EventKind::FeedPaused,
+            Self::FeedResumed(_) => EventKind::FeedResumed,
+            Self::Disclosed(_) => EventKind::Disclosed,
+        }
+    }
+
+    /// The stream that events of this kind go to.
+    #[must_use]
+    pub fn stream(&self) -> Stream {
+        match self {
+            Self::MessageReceived(_) => Stream::Feed,
+            Self::RecordLinked(_) | Self::RecordsMerged(_) => Stream::Identity,
+            Self::FeedRegistered(_) | Self::FeedPaused(_) | Self::FeedResumed(_) => Stream::Control,
+            Self::Disclosed(_) => Stream::Access,
+        }
+    }
+
+    /// The source record that the event is about, where there is one: its key seals the payload.
+    #[must_use]
+    pub fn record(&self) -> Option<&SourceRecordId> {
+        match self {
+            Self::MessageReceived(m) => m.record.as_ref(),
+            Self::RecordLinked(m) => m.record.as_ref(),
+            Self::RecordsMerged(m) => m.retired.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The protobuf encoding.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::MessageReceived(m) => m.encode_to_vec(),
+            Self::RecordLinked(m) => m.encode_to_vec(),
+            Self::RecordsMerged(m) => m.encode_to_vec(),
+            Self::FeedRegistered(m) => m.encode_to_vec(),
+            Self::FeedPaused(m) | Self::FeedResumed(m) => m.encode_to_vec(),
+            Self::Disclosed(m) => m.encode_to_vec(),
+        }
+    }
+
+    /// Reads the payload of the kind that `header` promises.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: a newer schema, an unknown kind, or bytes that are no such message.
+    pub fn decode(header: &Header, bytes: bytes::Bytes) -> Result<Self, DecodeError> {
+        if header.schema > SCHEMA_VERSION {
+            return Err(DecodeError::NewerSchema(header.schema));
+        }
+        Ok(match header.kind() {
+            EventKind::MessageReceived => Self::MessageReceived(MessageReceived::decode(bytes)?),
+            EventKind::RecordLinked => Self::RecordLinked(RecordLinked::decode(bytes)?),
+            EventKind::RecordsMerged => Self::RecordsMerged(RecordsMerged::decode(bytes)?),
+            EventKind::FeedRegistered => Self::FeedRegistered(FeedRegistered::decode(bytes)?),
+            EventKind::FeedPaused => Self::FeedPaused(FeedSwitched::decode(bytes)?),
+            EventKind::FeedResumed => Self::FeedResumed(FeedSwitched::decode(bytes)?),
+            EventKind::Disclosed => Self::Disclosed(Disclosed::decode(bytes)?),
+            EventKind::Unspecified => return Err(DecodeError::UnknownKind(header.kind)),
+        })
+    }
+}
+
+impl Header {
+    /// The event's identifier; all zeros where the header has none yet.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        EventId::from_bytes(&self.event_id).unwrap_or(EventId([0; 16]))
+    }
+
+    /// Pseudonym of the source record, where the event is about one.
+    #[must_use]
+    pub fn pseudonym(&self) -> Option<Pseudonym> {
+        Pseudonym::from_bytes(&self.source_record).ok()
+    }
+}
