@@ -1,1 +1,2 @@
-
+//! MLLP.
+pub mod frame;
