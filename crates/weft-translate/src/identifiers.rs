@@ -1,0 +1,315 @@
+//! Who a message is about: the source record's own key, the NHS number in any of its spellings, other identifiers.
+//!
+//! There is no one spelling of an NHS number in PID-3. Seen in public UK messages, and all read: `n^^^NHS`,
+//! `n^^^NHS^NH`, `n^^^NHS^HN`, `n^^^NHSNBR^NHSNMBR`, `n^^^^NH`, `n^06^^^NI` (tracing status in CX.2),
+//! `n^^^NHS^NH{status:01}`, the number's object identifier in CX.4.2, and in old messages PID-2 and PID-19. A feed's
+//! profile adds its own. The tracing status comes from the repetition itself, else PID-32, else ZU1-27.
+
+use std::borrow::Cow;
+
+use weft_model::{
+    NhsNumber, NhsNumberClass, NhsNumberError, SourceRecordId,
+    proto::event::{Identifier, IdentifierKind, Issue, Merge},
+};
+
+use crate::{
+    hl7v2::{Field, Message, Repetition},
+    issue::{information, warning},
+    profile::{CxRule, Profile},
+};
+
+/// Identifier system of NHS numbers.
+pub(crate) const NHS_NUMBER_SYSTEM: &str = "https://fhir.nhs.uk/Id/nhs-number";
+const NHS_NUMBER_OID: &str = "2.16.840.1.113883.2.1.4.1";
+
+/// Assigning authorities (CX.4) that only NHS numbers have.
+const NHS_AUTHORITIES: [&str; 5] = ["NHS", "NHSNBR", "NHSNO", "NHSNUMBER", "NHS NUMBER"];
+/// Identifier types (CX.5) that only NHS numbers have.
+const NHS_TYPES: [&str; 4] = ["NH", "NHS", "NHSNMBR", "NHSNBR"];
+/// Identifier types that say that a number is the organisation's own, whatever its authority.
+const LOCAL_TYPES: [&str; 6] = ["MR", "PI", "PT", "PN", "AN", "VN"];
+
+/// What a message says of who it is about.
+#[derive(Debug, Default)]
+pub(crate) struct Identified {
+    /// Key of the source record; `None` where the message names nobody.
+    pub(crate) record: Option<SourceRecordId>,
+    /// Every identifier but the record's own key; an NHS number also where it is the key.
+    pub(crate) identifiers: Vec<Identifier>,
+    /// The sender explicitly says that there is no NHS number.
+    pub(crate) nhs_number_cleared: bool,
+    pub(crate) issues: Vec<Issue>,
+}
+
+/// Reads PID-3 with what stands in for it or adds to it: PID-2, PID-19, PID-32 and ZU1-27.
+pub(crate) fn read_pid3(message: &Message<'_>, profile: &Profile) -> Identified {
+    let mut read = Identified::default();
+    let Some(pid) = message.first("PID") else { return read };
+    let mut numbers = NhsNumbers::default();
+    let mut others = Vec::new();
+    for cx in pid.field(3).repetitions().filter(|cx| !cx.raw().trim_ascii().is_empty()) {
+        if is_nhs_number(&cx, profile) {
+            numbers.add(&cx, &mut read);
+        } else if !cx.component(1).is_empty() {
+            others.push(cx);
+        }
+    }
+    numbers.add_legacy(pid.field(2), profile, &mut read);
+    numbers.add_legacy(pid.field(19), profile, &mut read);
+    let legacy = pid.field(2).repetitions().next();
+    let own = own_key(&others, profile, &mut read.issues).or_else(|| {
+        let legacy = legacy.filter(|cx| others.is_empty() && !numbers.has(cx) && !cx.component(1).is_empty())?;
+        let text = "the organisation's identifier is in a field that is no longer used for it";
+        read.issues.push(information("identifier-in-legacy-field", legacy.location(), text));
+        Some(legacy)
+    });
+    read.record = own.map(|cx| record(&cx, profile, None));
+    for cx in &others {
+        if own.is_none_or(|own| own.location() != cx.location()) {
+            read.identifiers.push(other(cx, profile));
+        }
+    }
+    if let Some(mut number) = numbers.best() {
+        if number.status.is_empty() {
+            number.status = status_elsewhere(message, pid.field(32));
+        }
+        if read.record.is_none() {
+            read.record = Some(nhs_record(&number.value, profile));
+        }
+        read.identifiers.push(number);
+    }
+    read
+}
+
+/// Reads MRG-1: the record that is to be used no more. One without an assigning authority has the feed's system, else
+/// the survivor's.
+pub(crate) fn read_merge(
+    message: &Message<'_>,
+    profile: &Profile,
+    survivor: Option<&SourceRecordId>,
+    issues: &mut Vec<Issue>,
+) -> Option<Merge> {
+    let field = message.first("MRG")?.field(1);
+    let mut others = Vec::new();
+    let mut number = None;
+    for cx in field.repetitions().filter(|cx| !cx.component(1).is_empty()) {
+        if is_nhs_number(&cx, profile) {
+            number = number.or(Some(cx));
+        } else {
+            others.push(cx);
+        }
+    }
+    if let Some(own) = own_key(&others, profile, issues) {
+        return Some(Merge { retired: Some(record(&own, profile, survivor)), location: own.location() });
+    }
+    let cx = number?;
+    let value = cx.component(1);
+    let value = NhsNumber::parse(&value).map_or_else(|_| value.into_owned(), |number| number.to_string());
+    Some(Merge { retired: Some(nhs_record(&value, profile)), location: cx.location() })
+}
+
+/// The NHS numbers that a message has: one is kept, a valid one before an invalid one.
+#[derive(Default)]
+struct NhsNumbers {
+    found: Vec<(Identifier, bool)>,
+}
+
+impl NhsNumbers {
+    fn add(&mut self, cx: &Repetition<'_>, read: &mut Identified) {
+        if cx.component_is_null(1) {
+            read.nhs_number_cleared = true;
+            return;
+        }
+        let sent = cx.component(1);
+        if sent.is_empty() {
+            return;
+        }
+        let (value, valid) = match NhsNumber::parse(&sent) {
+            Ok(number) => (number.to_string(), true),
+            Err(error) => {
+                read.issues.push(invalid(error, cx.component_location(1)));
+                (sent.into_owned(), false)
+            }
+        };
+        let status = status_of(cx).unwrap_or_default();
+        if let Some((first, _)) = self.found.first()
+            && first.value != value
+        {
+            let text = "a second, different NHS number";
+            read.issues.push(warning("nhs-number-several", cx.component_location(1), text));
+        }
+        self.found.push((identifier(IdentifierKind::NhsNumber, NHS_NUMBER_SYSTEM, value, status), valid));
+    }
+
+    /// PID-2 and PID-19 held the NHS number before PID-3 repeated. A bare number counts only where its check digit and
+    /// its range say that it is one.
+    fn add_legacy(&mut self, field: Field<'_>, profile: &Profile, read: &mut Identified) {
+        let Some(cx) = field.repetitions().next() else { return };
+        if is_nhs_number(&cx, profile) {
+            self.add(&cx, read);
+        } else if cx.component_raw(4).is_empty()
+            && cx.component_raw(5).is_empty()
+            && NhsNumber::parse(&cx.component(1)).is_ok_and(may_stand_bare)
+        {
+            let text = "an NHS number in a field that is no longer used for it";
+            read.issues.push(information("nhs-number-in-legacy-field", cx.location(), text));
+            self.add(&cx, read);
+        }
+    }
+
+    fn has(&self, cx: &Repetition<'_>) -> bool {
+        NhsNumber::parse(&cx.component(1))
+            .is_ok_and(|number| self.found.iter().any(|(found, _)| found.value == number.to_string()))
+    }
+
+    fn best(mut self) -> Option<Identifier> {
+        let best = self.found.iter().position(|(_, valid)| *valid).unwrap_or(0);
+        (best < self.found.len()).then(|| self.found.swap_remove(best).0)
+    }
+}
+
+fn may_stand_bare(number: NhsNumber) -> bool {
+    matches!(number.class(), NhsNumberClass::Issued | NhsNumberClass::Test)
+}
+
+fn invalid(error: NhsNumberError, location: String) -> Issue {
+    match error {
+        NhsNumberError::CheckDigit => {
+            warning("nhs-number-check-digit", location, "the check digit of the NHS number is wrong")
+        }
+        NhsNumberError::NotTenDigits => {
+            warning("nhs-number-shape", location, "the NHS number does not have ten digits")
+        }
+    }
+}
+
+/// Whether a repetition of a CX field is an NHS number, by the built-in spellings or the profile's.
+fn is_nhs_number(cx: &Repetition<'_>, profile: &Profile) -> bool {
+    let authority = cx.component(4);
+    let kind = kind_of(cx);
+    if profile.nhs_number_rules().iter().any(|rule| matches(rule, &authority, &kind)) {
+        return true;
+    }
+    if among(&LOCAL_TYPES, &kind) {
+        return false;
+    }
+    if among(&NHS_AUTHORITIES, &authority) || among(&NHS_TYPES, &kind) {
+        return true;
+    }
+    let universal = cx.subcomponent(4, 2);
+    if universal == NHS_NUMBER_OID || universal == NHS_NUMBER_SYSTEM || authority == NHS_NUMBER_SYSTEM {
+        return true;
+    }
+    // A national identifier without an authority: with a tracing status in CX.2, or ten digits.
+    kind.eq_ignore_ascii_case("NI")
+        && authority.is_empty()
+        && (is_status(&cx.component(2)) || NhsNumber::parse(&cx.component(1)) != Err(NhsNumberError::NotTenDigits))
+}
+
+/// CX.5 without the status that some senders append to it: `NH{status:01}`.
+fn kind_of<'a>(cx: &Repetition<'a>) -> Cow<'a, str> {
+    match cx.component(5) {
+        Cow::Borrowed(kind) => Cow::Borrowed(kind.split('{').next().unwrap_or_default().trim_ascii_end()),
+        Cow::Owned(kind) => Cow::Owned(kind.split('{').next().unwrap_or_default().to_owned()),
+    }
+}
+
+fn among(known: &[&str], text: &str) -> bool {
+    known.iter().any(|k| k.eq_ignore_ascii_case(text))
+}
+
+/// A rule without conditions matches nothing: the profile's reader refuses it.
+fn matches(rule: &CxRule, authority: &str, kind: &str) -> bool {
+    let agrees = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w.eq_ignore_ascii_case(is));
+    agrees(&rule.authority, authority) && agrees(&rule.kind, kind)
+}
+
+/// Tracing status as the repetition itself states it.
+fn status_of(cx: &Repetition<'_>) -> Option<String> {
+    let in_check_digit = cx.component(2);
+    if is_status(&in_check_digit) {
+        return Some(in_check_digit.into_owned());
+    }
+    let after = cx.raw().split_once("{status:")?.1;
+    after.get(..2).filter(|status| is_status(status)).map(str::to_owned)
+}
+
+/// Tracing status in PID-32 (`NSTS01`, or `01`) or ZU1-27; empty where it is in neither.
+fn status_elsewhere(message: &Message<'_>, reliability: Field<'_>) -> String {
+    let codes = reliability.repetitions().map(|code| code.component(1));
+    let from_pid = codes.filter_map(|code| status_code(&code).map(str::to_owned)).next();
+    let from_zu1 = || {
+        let code = message.first("ZU1")?.field(27).text()?;
+        status_code(&code).map(str::to_owned)
+    };
+    from_pid.or_else(from_zu1).unwrap_or_default()
+}
+
+fn status_code(code: &str) -> Option<&str> {
+    let bare = code.strip_prefix("NSTS").unwrap_or(code);
+    is_status(bare).then_some(bare)
+}
+
+fn is_status(text: &str) -> bool {
+    matches!(text.as_bytes(), [b'0', b'1'..=b'8'])
+}
+
+/// The repetition that is the organisation's own identifier: by the profile's rule, else the first. Where the rule fits
+/// none, one that states neither authority nor type is taken for it.
+fn own_key<'a>(others: &[Repetition<'a>], profile: &Profile, issues: &mut Vec<Issue>) -> Option<Repetition<'a>> {
+    let Some(rule) = profile.local_rule() else { return others.first().copied() };
+    let by_rule = others.iter().find(|cx| matches(rule, &cx.component(4), &kind_of(cx)));
+    if let Some(own) = by_rule {
+        return Some(*own);
+    }
+    let bare = others.iter().find(|cx| cx.component(4).is_empty() && cx.component(5).is_empty());
+    match (bare, others.first()) {
+        (Some(bare), _) => {
+            let text = "an identifier without authority and type was taken for the organisation's own";
+            issues.push(information("identifier-without-authority", bare.location(), text));
+            Some(*bare)
+        }
+        (None, Some(first)) => {
+            let text = "no identifier fits the feed's rule for the organisation's own";
+            issues.push(warning("local-identifier-missing", first.location(), text));
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+fn record(cx: &Repetition<'_>, profile: &Profile, survivor: Option<&SourceRecordId>) -> SourceRecordId {
+    let system = match (profile.identifier_system(), system_of(cx), survivor) {
+        (Some(system), _, _) => system.to_owned(),
+        (None, Some(system), _) => system,
+        (None, None, Some(survivor)) => survivor.system.clone(),
+        (None, None, None) => profile.organisation().to_owned(),
+    };
+    let value = cx.component(1).into_owned();
+    SourceRecordId { organisation: profile.organisation().to_owned(), system, value }
+}
+
+fn nhs_record(value: &str, profile: &Profile) -> SourceRecordId {
+    SourceRecordId {
+        organisation: profile.organisation().to_owned(),
+        system: NHS_NUMBER_SYSTEM.to_owned(),
+        value: value.to_owned(),
+    }
+}
+
+fn other(cx: &Repetition<'_>, profile: &Profile) -> Identifier {
+    let kind = if among(&LOCAL_TYPES, &kind_of(cx)) { IdentifierKind::Local } else { IdentifierKind::Other };
+    let system = system_of(cx).unwrap_or_else(|| profile.organisation().to_owned());
+    identifier(kind, &system, cx.component(1).into_owned(), String::new())
+}
+
+/// CX.4: its namespace, else its universal identifier.
+fn system_of(cx: &Repetition<'_>) -> Option<String> {
+    let namespace = cx.component(4);
+    let system = if namespace.is_empty() { cx.subcomponent(4, 2) } else { namespace };
+    (!system.is_empty()).then(|| system.into_owned())
+}
+
+fn identifier(kind: IdentifierKind, system: &str, value: String, status: String) -> Identifier {
+    Identifier { kind: kind.into(), system: system.to_owned(), value, status }
+}
