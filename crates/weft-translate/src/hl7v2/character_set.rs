@@ -29,19 +29,17 @@ pub(crate) fn decode<'a>(
     issues: &mut Vec<Issue>,
 ) -> (Cow<'a, str>, CharacterSet) {
     let set = declared(raw, issues).unwrap_or(default);
-    let beyond_ascii = raw.iter().position(|b| !b.is_ascii());
-    let (Some(first), set) = (beyond_ascii, set) else {
-        return (String::from_utf8_lossy(raw), set);
-    };
     let wrong_at = match (std::str::from_utf8(raw), set) {
         (Ok(text), CharacterSet::Utf8) => return (Cow::Borrowed(text), set),
         (Ok(text), _) => {
-            issues.push(wrong(first, "the bytes are UTF-8, which is not the character set of the message"));
+            if let Some(first) = beyond_ascii(text) {
+                issues.push(wrong(first, "the bytes are UTF-8, which is not the character set of the message"));
+            }
             return (Cow::Borrowed(text), CharacterSet::Utf8);
         }
         (Err(_), CharacterSet::Windows1252) => raw.iter().position(|b| !is_in_windows_1252(*b)),
         (Err(_), CharacterSet::Latin1) => raw.iter().position(|b| matches!(b, 0x80..=0x9f)),
-        (Err(_), CharacterSet::Ascii) => Some(first),
+        (Err(_), CharacterSet::Ascii) => raw.iter().position(|b| !b.is_ascii()),
         (Err(e), CharacterSet::Utf8) => Some(e.valid_up_to()),
     };
     if let Some(at) = wrong_at {
@@ -49,6 +47,37 @@ pub(crate) fn decode<'a>(
     }
     let text = if set == CharacterSet::Utf8 { mixed(raw) } else { raw.iter().map(|b| windows_1252(*b)).collect() };
     (Cow::Owned(text), set)
+}
+
+/// The usual answer, none, is found fast.
+fn beyond_ascii(text: &str) -> Option<usize> {
+    if text.is_ascii() { None } else { text.bytes().position(|b| !b.is_ascii()) }
+}
+
+/// Offset in `raw` of what is at `at` in the text that [`decode`] made of it by `set`.
+pub(crate) fn offset_in_raw(raw: &[u8], set: CharacterSet, at: usize) -> usize {
+    let whole = |b: &u8| windows_1252(*b).len_utf8();
+    let mut text = 0;
+    let mut offset = 0;
+    for chunk in raw.utf8_chunks() {
+        let (valid, invalid) = (chunk.valid().as_bytes(), chunk.invalid());
+        if set == CharacterSet::Utf8 {
+            if at < text + valid.len() {
+                return offset + at - text;
+            }
+            text += valid.len();
+            offset += valid.len();
+        }
+        let bytewise = if set == CharacterSet::Utf8 { [&[][..], invalid] } else { [valid, invalid] };
+        for byte in bytewise.into_iter().flatten() {
+            if at <= text {
+                return offset;
+            }
+            text += whole(byte);
+            offset += 1;
+        }
+    }
+    offset
 }
 
 fn wrong(at: usize, text: &'static str) -> Issue {

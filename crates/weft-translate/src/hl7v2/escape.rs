@@ -65,8 +65,7 @@ fn push_other(sequence: &str, result: &mut String) -> bool {
 /// Bytes written as pairs of digits: UTF-8 where they are, else one character a byte.
 fn push_hexadecimal(digits: &str, result: &mut String) -> bool {
     let pairs = digits.as_bytes().chunks(2);
-    let Some(bytes) = pairs.map(|pair| byte(pair)).collect::<Option<Vec<u8>>>().filter(|bytes| !bytes.is_empty())
-    else {
+    let Some(bytes) = pairs.map(byte).collect::<Option<Vec<u8>>>().filter(|bytes| !bytes.is_empty()) else {
         return false;
     };
     let text = match std::str::from_utf8(&bytes) {

@@ -15,7 +15,7 @@ const STANDARD_HEADER: &str = "MSH|^~\\&";
 #[derive(Debug)]
 pub struct Message<'a> {
     pub(super) text: &'a str,
-    pub(super) separators: Separators,
+    pub(crate) separators: Separators,
     pub(super) segments: Vec<Span>,
     /// Byte offsets of all field separators; each segment's are a run of these.
     pub(super) separators_at: Vec<u32>,
@@ -114,10 +114,11 @@ fn read_separators(header: &str, start: usize, issues: &mut Vec<Issue>) -> Resul
     let given = header.as_bytes().get(4..).unwrap_or_default();
     let end = given.iter().position(|b| *b == field || b.is_ascii_whitespace()).unwrap_or(given.len());
     let given = given.get(..end).unwrap_or_default();
-    if (4..=5).contains(&given.len()) && are_separators(field, given) {
-        if let Some(read) = header.get(..8).and_then(|head| parse_msh(head).ok()) {
-            return Ok(Separators::from(read.0));
-        }
+    if (4..=5).contains(&given.len())
+        && are_separators(field, given)
+        && let Some((read, _)) = header.get(..8).and_then(|head| parse_msh(head).ok())
+    {
+        return Ok(Separators::from(read));
     }
     let standard = STANDARD_HEADER.as_bytes().get(4..).unwrap_or_default();
     if !given.is_empty() && standard.starts_with(given) {

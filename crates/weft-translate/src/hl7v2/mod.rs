@@ -13,7 +13,8 @@ mod index;
 mod segment;
 mod time;
 
-pub(crate) use character_set::{CharacterSet, decode};
+pub(crate) use character_set::{CharacterSet, decode, offset_in_raw};
 pub use field::{Field, Repetition, Repetitions};
 pub use index::Message;
+pub(crate) use index::Separators;
 pub use segment::Segment;

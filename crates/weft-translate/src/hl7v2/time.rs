@@ -169,9 +169,7 @@ struct Cursor<'a> {
 
 impl Cursor<'_> {
     fn parts(mut self) -> Option<Parts> {
-        let mut parts = Parts::default();
-        parts.values = [self.number(4)?, 0, 0, 0, 0, 0];
-        parts.count = 1;
+        let mut parts = Parts { values: [self.number(4)?, 0, 0, 0, 0, 0], count: 1, ..Parts::default() };
         for value in parts.values.iter_mut().skip(1) {
             parts.form |= self.skip_mark(parts.count, parts.form);
             let Some(read) = self.number(2) else { break };
