@@ -1,0 +1,52 @@
+//! Keyed digests: event ids and pseudonyms. Whoever does not hold the vault can neither make nor guess them.
+
+use aws_lc_rs::hmac;
+use weft_model::{EventId, EventKind, Payload, Pseudonym, SourceRecordId};
+
+use crate::{Draft, Same, Vault};
+
+/// Makes names under the vault's key.
+pub(crate) struct Names(hmac::Key);
+
+impl Names {
+    pub(crate) fn new(vault: &Vault) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, vault.names_key()))
+    }
+
+    /// What is the same for the same event, however often it is appended.
+    pub(crate) fn event_id(&self, draft: &Draft) -> EventId {
+        let kind: EventKind = draft.payload.kind();
+        let kind = i32::from(kind).to_be_bytes();
+        let (feed, control_id) = (draft.feed.as_bytes(), draft.control_id.as_bytes());
+        EventId(match (&draft.same, &draft.payload) {
+            (Same::Message, Payload::MessageReceived(m)) => self.name(b"message", &[&kind, feed, control_id, &m.raw]),
+            (Same::Message, payload) => self.name(b"message", &[&kind, feed, control_id, &payload.encode()]),
+            (Same::Name(name), _) => self.name(b"named", &[&kind, name]),
+        })
+    }
+
+    /// What headers say instead of the identifier.
+    pub(crate) fn pseudonym(&self, record: &SourceRecordId) -> Pseudonym {
+        let fields = [record.organisation.as_bytes(), record.system.as_bytes(), record.value.as_bytes()];
+        Pseudonym(self.name(b"record", &fields))
+    }
+
+    /// Tells this vault from every other one.
+    pub(crate) fn fingerprint(&self) -> [u8; 16] {
+        self.name(b"vault", &[])
+    }
+
+    /// Every field with its length before it, so that no two lists of fields run together.
+    fn name(&self, purpose: &[u8], fields: &[&[u8]]) -> [u8; 16] {
+        let mut mac = hmac::Context::with_key(&self.0);
+        for field in std::iter::once(&purpose).chain(fields) {
+            mac.update(&(field.len() as u64).to_be_bytes());
+            mac.update(field);
+        }
+        let mut name = [0; 16];
+        for (to, from) in name.iter_mut().zip(mac.sign().as_ref()) {
+            *to = *from;
+        }
+        name
+    }
+}

@@ -1,0 +1,155 @@
+//! From a header and a payload to the stored envelope, and back.
+
+use std::cell::RefCell;
+
+use aws_lc_rs::aead::{Aad, Nonce};
+use bytes::Bytes;
+use prost::Message;
+use weft_model::{
+    DecodeError, Event, Payload, Position, SCHEMA_VERSION, Verdict,
+    proto::event::{Compression, Envelope, Header, SealedPart},
+};
+
+use crate::{OpenError, Stored, Vault, VaultError, error::Cause, merkle::leaf_hash};
+
+const NONCE_BYTES: usize = 12;
+/// Payloads below this never shrink by more than a compressed frame costs.
+const COMPRESS_BYTES_MIN: usize = 128;
+/// No payload is this large; a frame that claims to be is damaged.
+const PAYLOAD_BYTES_MAX: u64 = 1 << 28;
+
+/// An event in its stored form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    /// The encoded envelope.
+    pub(crate) bytes: Bytes,
+    pub(crate) leaf: [u8; 32],
+}
+
+/// Seals `payload` with the key in `slot`.
+pub(crate) fn seal(vault: &Vault, header: &Header, payload: &[u8], slot: u64) -> Result<Sealed, Cause> {
+    let (compression, plain) = match compress(payload) {
+        Some(smaller) => (Compression::Zstd, smaller),
+        None => (Compression::None, payload.to_vec()),
+    };
+    encrypt(vault, header, plain, compression, slot)
+}
+
+/// The same event under another verdict: the header is authenticated with the payload, so both are sealed anew.
+pub(crate) fn reseal(vault: &Vault, sealed: &Sealed, verdict: Verdict) -> Result<Sealed, Cause> {
+    let envelope = Envelope::decode(sealed.bytes.clone()).map_err(Cause::new)?;
+    let mut header = Header::decode(&*envelope.header).map_err(Cause::new)?;
+    let part = envelope.parts.into_iter().next().ok_or_else(|| Cause::new("envelope without a part"))?;
+    let (compression, slot) = (part.compression(), part.key_slot);
+    let plain = decrypt(vault, part, &envelope.header).map_err(|e| match e {
+        DecryptError::Vault(e) => Cause::new(e),
+        DecryptError::Seal => Cause::new("own seal does not open"),
+    })?;
+    header.set_verdict(verdict);
+    encrypt(vault, &header, plain, compression, slot)
+}
+
+/// Opens a stored event.
+pub(crate) fn open(vault: &Vault, stored: &Stored) -> Result<Event, OpenError> {
+    let position = stored.position;
+    let corrupt = |what| OpenError::Corrupt { position, what };
+    let envelope = Envelope::decode(stored.bytes.clone()).map_err(|_| corrupt("envelope does not decode"))?;
+    let header = Header::decode(&*envelope.header).map_err(|_| corrupt("header does not decode"))?;
+    if header.schema > SCHEMA_VERSION {
+        return Err(OpenError::Decode { position, source: DecodeError::NewerSchema(header.schema) });
+    }
+    let part = envelope.parts.into_iter().next().ok_or(corrupt("payload is missing"))?;
+    let compression = part.compression();
+    let plain = decrypt(vault, part, &envelope.header).map_err(|e| match e {
+        DecryptError::Vault(VaultError::Shredded { .. }) => OpenError::Shredded { position },
+        DecryptError::Vault(e) => OpenError::Vault(e),
+        DecryptError::Seal => corrupt("seal does not fit"),
+    })?;
+    let payload = match compression {
+        Compression::None => plain,
+        Compression::Zstd => decompress(&plain).ok_or(corrupt("payload does not decompress"))?,
+        Compression::Unspecified => return Err(corrupt("compression is unknown")),
+    };
+    let payload = Payload::decode(&header, payload.into()).map_err(|source| OpenError::Decode { position, source })?;
+    Ok(Event { header, payload })
+}
+
+/// The clear header of a stored event: no key is needed.
+///
+/// # Errors
+/// [`OpenError::Corrupt`].
+pub fn header(stored: &Stored) -> Result<Header, OpenError> {
+    let position: Position = stored.position;
+    let corrupt = |what| OpenError::Corrupt { position, what };
+    let envelope = Envelope::decode(stored.bytes.clone()).map_err(|_| corrupt("envelope does not decode"))?;
+    Header::decode(&*envelope.header).map_err(|_| corrupt("header does not decode"))
+}
+
+fn encrypt(
+    vault: &Vault,
+    header: &Header,
+    mut plain: Vec<u8>,
+    compression: Compression,
+    slot: u64,
+) -> Result<Sealed, Cause> {
+    let header = header.encode_to_vec();
+    let mut nonce = [0; NONCE_BYTES];
+    vault.random().fill(&mut nonce);
+    let key = vault.key(slot).map_err(Cause::new)?;
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), associated(&header, 0), &mut plain)
+        .map_err(|_| Cause::new("payload cannot be sealed"))?;
+    let part = SealedPart { key_slot: slot, compression: compression.into(), nonce: nonce.to_vec(), ciphertext: plain };
+    let bytes = Bytes::from(Envelope { header, parts: vec![part] }.encode_to_vec());
+    Ok(Sealed { leaf: leaf_hash(&bytes), bytes })
+}
+
+enum DecryptError {
+    Vault(VaultError),
+    Seal,
+}
+
+/// The plain, perhaps compressed payload of the first part.
+fn decrypt(vault: &Vault, part: SealedPart, header: &[u8]) -> Result<Vec<u8>, DecryptError> {
+    let key = vault.key(part.key_slot).map_err(DecryptError::Vault)?;
+    let nonce = Nonce::try_assume_unique_for_key(&part.nonce).map_err(|_| DecryptError::Seal)?;
+    let mut plain = part.ciphertext;
+    let bytes = key.open_in_place(nonce, associated(header, 0), &mut plain).map_err(|_| DecryptError::Seal)?.len();
+    plain.truncate(bytes);
+    Ok(plain)
+}
+
+/// Header bytes, then the part's index: neither can be exchanged under the seal.
+fn associated(header: &[u8], index: u32) -> Aad<Vec<u8>> {
+    Aad::from([header, &index.to_be_bytes()].concat())
+}
+
+thread_local! {
+    // Making a context costs more than compressing a message.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Smaller bytes, where zstd makes them.
+fn compress(payload: &[u8]) -> Option<Vec<u8>> {
+    if payload.len() < COMPRESS_BYTES_MIN {
+        return None;
+    }
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(zstd::bulk::Compressor::new(1).ok()?),
+        };
+        compressor.compress(payload).ok().filter(|smaller| smaller.len() < payload.len())
+    })
+}
+
+fn decompress(frame: &[u8]) -> Option<Vec<u8>> {
+    let bytes = zstd::decompressed_size(frame).filter(|bytes| *bytes <= PAYLOAD_BYTES_MAX)?;
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(zstd::bulk::Decompressor::new().ok()?),
+        };
+        decompressor.decompress(frame, usize::try_from(bytes).ok()?).ok()
+    })
+}

@@ -1,0 +1,129 @@
+//! The one writer: takes every call that waits, stores them in one transaction, and only then answers.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    Receipt,
+    batch::{self, Decider, Entry},
+    error::Cause,
+    log::Shared,
+    storage::{Ends, Writing},
+};
+
+/// Bounds of one batch. A call is never split, so one large call may exceed them.
+const BATCH_DRAFTS_MAX: usize = 512;
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// The sealed drafts of one call.
+pub(crate) struct Submission {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) bytes: usize,
+    /// Nobody listens any more where the caller was cancelled: its drafts are stored all the same.
+    pub(crate) reply: oneshot::Sender<Result<Vec<Receipt>, Cause>>,
+}
+
+pub(crate) struct Writer<W> {
+    shared: Arc<Shared>,
+    writing: W,
+    /// None after a failure, until storage says again where it ends.
+    ends: Option<Ends>,
+}
+
+impl<W: Writing> Writer<W> {
+    pub(crate) fn new(shared: Arc<Shared>, writing: W, ends: Ends) -> Self {
+        Self { shared, writing, ends: Some(ends) }
+    }
+
+    /// Stores until the log is closed or dropped; what was queued before that is stored too.
+    pub(crate) async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Submission>,
+        mut closing: watch::Receiver<bool>,
+        ended: watch::Sender<bool>,
+    ) {
+        let mut open = true;
+        loop {
+            let first = tokio::select! {
+                biased;
+                first = queue.recv() => first,
+                // An error means that the log was dropped.
+                _ = closing.wait_for(|closing| *closing), if open => {
+                    open = false;
+                    queue.close();
+                    continue;
+                }
+            };
+            let Some(first) = first else { break };
+            self.store(collect(first, &mut queue)).await;
+        }
+        self.writing.close().await;
+        ended.send_replace(true);
+    }
+
+    /// Stores a batch and answers its calls.
+    async fn store(&mut self, batch: Vec<Submission>) {
+        let (mut entries, mut replies) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        for Submission { entries: drafts, reply, .. } in batch {
+            entries.push(drafts);
+            replies.push(reply);
+        }
+        match self.try_store(entries).await {
+            Ok(receipts) => {
+                for (reply, receipts) in replies.into_iter().zip(receipts) {
+                    let _ = reply.send(Ok(receipts));
+                }
+            }
+            Err(cause) => {
+                tracing::error!(error = &cause as &dyn std::error::Error, calls = replies.len(), "events not stored");
+                self.ends = None;
+                for reply in replies {
+                    let _ = reply.send(Err(cause.clone()));
+                }
+            }
+        }
+    }
+
+    async fn try_store(&mut self, calls: Vec<Vec<Entry>>) -> Result<Vec<Vec<Receipt>>, Cause> {
+        let mut ends = match self.ends.take() {
+            Some(ends) => ends,
+            None => self.resume().await?,
+        };
+        let (questions, new_feeds) = batch::questions(&mut ends, calls.iter().flatten());
+        let known = self.writing.find(&questions.messages, &questions.named).await?;
+        let mut decider = Decider::new(&self.shared.vault, &ends, known, new_feeds);
+        let mut receipts = Vec::with_capacity(calls.len());
+        for call in calls {
+            receipts.push(call.into_iter().map(|entry| decider.decide(entry)).collect::<Result<_, _>>()?);
+        }
+        let (rows, sizes) = decider.finish();
+        self.writing.store(&rows).await?;
+        ends.sizes = sizes;
+        self.ends = Some(ends);
+        self.shared.keys.stored(&rows.key_slots);
+        self.shared.tail.publish(rows.events);
+        Ok(receipts)
+    }
+
+    /// Where storage ends after a failure. What that batch stored after all, against what its callers were told, becomes
+    /// visible now.
+    async fn resume(&mut self) -> Result<Ends, Cause> {
+        let ends = self.writing.resume().await?;
+        self.shared.tail.grow(ends.sizes);
+        Ok(ends)
+    }
+}
+
+/// The first call and every other one that waits, within the bounds.
+fn collect(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Vec<Submission> {
+    let (mut drafts, mut bytes) = (first.entries.len(), first.bytes);
+    let mut batch = vec![first];
+    while drafts < BATCH_DRAFTS_MAX && bytes < BATCH_BYTES_MAX {
+        let Ok(next) = queue.try_recv() else { break };
+        drafts += next.entries.len();
+        bytes += next.bytes;
+        batch.push(next);
+    }
+    batch
+}
