@@ -1,0 +1,360 @@
+//! Events on their way in: everything about an event that does not depend on what was stored before it.
+//!
+//! This is the dear part of projecting (digests, checking JSON, encoding the lines of a timeline), and it is pure: the
+//! caller makes batches wherever a core is free, and [`ReadModel::apply`](crate::ReadModel::apply) only folds them.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use prost::Message;
+use weft_model::{
+    Event, EventId, Partition, Payload, PersonId, Position, Pseudonym, Stream, Verdict,
+    proto::{
+        api::{Provenance, QuarantinedMessage, TimelineEntry},
+        event::{Demographics, Fact, Header, MessageReceived, RecordLinked, RecordsMerged, SourceRecordId},
+    },
+};
+
+use crate::encounters::{self, Movement};
+
+/// Events of one partition, next to each other, ready to be applied.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    pub(crate) partition: Partition,
+    pub(crate) from: u64,
+    pub(crate) events: Vec<Incoming>,
+}
+
+/// One event: what its own stream counts, and what it does.
+#[derive(Debug, Clone)]
+pub(crate) struct Incoming {
+    pub(crate) offset: u64,
+    pub(crate) feed: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) received_us: i64,
+    pub(crate) effect: Effect,
+}
+
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "nearly every event is a message that tells something")]
+pub(crate) enum Effect {
+    /// Counted, and nothing else: its content was shredded.
+    Nothing,
+    /// Cannot be applied.
+    Park {
+        record: Option<Pseudonym>,
+        code: &'static str,
+    },
+    /// A message that is kept and not projected: an encoded `QuarantinedMessage`.
+    Hold(Vec<u8>),
+    /// An accepted message.
+    Tell(Told),
+    Link(Linked),
+    Merge(Merged),
+    RegisterFeed {
+        feed: String,
+        profile_toml: String,
+    },
+    SwitchFeed {
+        feed: String,
+        paused: bool,
+    },
+}
+
+/// What an accepted message tells of its source record.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) record: Pseudonym,
+    pub(crate) id: SourceRecordId,
+    pub(crate) demographics: Option<Demographics>,
+    /// When the source wrote the message.
+    pub(crate) said_us: i64,
+    pub(crate) facts: Vec<ToldFact>,
+}
+
+/// A fact, reduced to what the fold looks at.
+#[derive(Debug, Clone)]
+pub(crate) struct ToldFact {
+    pub(crate) key: i64,
+    /// Its place in the message.
+    pub(crate) index: u64,
+    pub(crate) occurred_us: i64,
+    pub(crate) recorded_us: i64,
+    pub(crate) withdrawn: bool,
+    /// Digest of the resource.
+    pub(crate) content: [u8; 16],
+    pub(crate) line: Option<ToldLine>,
+    /// Visit and movement, where it is an Encounter.
+    pub(crate) movement: Option<(String, Movement)>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ToldLine {
+    pub(crate) kind: i32,
+    /// Encoded `TimelineEntry`.
+    pub(crate) body: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Linked {
+    pub(crate) record: Pseudonym,
+    pub(crate) person: PersonId,
+    pub(crate) method: i32,
+    pub(crate) score: i64,
+    /// Encoded `RecordLinked`.
+    pub(crate) decision: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Merged {
+    pub(crate) retired: Pseudonym,
+    pub(crate) survivor: Pseudonym,
+}
+
+/// Why a record is parked; stable, for people and tests.
+pub(crate) mod code {
+    pub(crate) const RECORD_MISSING: &str = "record-missing";
+    pub(crate) const VERDICT_UNKNOWN: &str = "verdict-unknown";
+    pub(crate) const WRONG_STREAM: &str = "kind-of-another-stream";
+    pub(crate) const NOT_JSON: &str = "resource-not-json";
+    pub(crate) const OCCURRED_MISSING: &str = "occurred-missing";
+    pub(crate) const PERSON_MISSING: &str = "person-missing";
+    pub(crate) const MERGE_CIRCLE: &str = "merge-circle";
+    pub(crate) const FEED_UNKNOWN: &str = "feed-unknown";
+    /// An earlier event of the same record could not be applied.
+    pub(crate) const WAITING: &str = "record-parked";
+}
+
+impl Batch {
+    /// An empty batch that starts at offset `from` of `partition`.
+    #[must_use]
+    pub fn starting(partition: Partition, from: u64) -> Self {
+        Self { partition, from, events: Vec::new() }
+    }
+
+    /// The events of `partition` from offset `from` on.
+    #[must_use]
+    pub fn new(partition: Partition, from: u64, events: Vec<Event>) -> Self {
+        let mut batch = Self::starting(partition, from);
+        for event in events {
+            batch.push(event);
+        }
+        batch
+    }
+
+    /// Adds the next event.
+    pub fn push(&mut self, event: Event) {
+        let position = self.partition.at(self.next());
+        let Event { header, payload } = event;
+        let effect = effect(position, &header, payload);
+        self.events.push(incoming(position, header, effect));
+    }
+
+    /// Adds the next event, whose content was shredded: it is counted, and tells nothing.
+    pub fn push_shredded(&mut self, header: Header) {
+        let position = self.partition.at(self.next());
+        let effect = match header.verdict() {
+            Verdict::Conflict | Verdict::Quarantined => hold(position, &header, &mut MessageReceived::default()),
+            _ => Effect::Nothing,
+        };
+        self.events.push(incoming(position, header, effect));
+    }
+
+    /// Offset of the event after the last.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.from + self.events.len() as u64
+    }
+
+    /// Number of events.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// True where there is nothing to apply.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+fn incoming(position: Position, header: Header, effect: Effect) -> Incoming {
+    let verdict = header.verdict();
+    Incoming { offset: position.offset, feed: header.feed, verdict, received_us: header.received_us, effect }
+}
+
+fn effect(position: Position, header: &Header, payload: Payload) -> Effect {
+    if payload.stream() != position.partition.stream {
+        return Effect::Park { record: header.pseudonym(), code: code::WRONG_STREAM };
+    }
+    match payload {
+        Payload::MessageReceived(mut message) => match header.verdict() {
+            Verdict::Accepted => tell(position, header, message),
+            Verdict::Conflict | Verdict::Quarantined => hold(position, header, &mut message),
+            Verdict::Unspecified | Verdict::Duplicate => {
+                Effect::Park { record: header.pseudonym(), code: code::VERDICT_UNKNOWN }
+            }
+        },
+        Payload::RecordLinked(linked) => link(header, &linked),
+        Payload::RecordsMerged(merged) => merge(header, &merged),
+        Payload::FeedRegistered(registered) => {
+            Effect::RegisterFeed { feed: registered.feed, profile_toml: registered.profile_toml }
+        }
+        Payload::FeedPaused(switched) => Effect::SwitchFeed { feed: switched.feed, paused: true },
+        Payload::FeedResumed(switched) => Effect::SwitchFeed { feed: switched.feed, paused: false },
+        Payload::Disclosed(_) => Effect::Nothing,
+    }
+}
+
+fn tell(position: Position, header: &Header, message: MessageReceived) -> Effect {
+    let (Some(record), Some(id)) = (header.pseudonym(), message.record) else {
+        return Effect::Park { record: header.pseudonym(), code: code::RECORD_MISSING };
+    };
+    let said_us = message.sent.as_ref().map_or(header.received_us, |sent| sent.start_us);
+    let source = Source { position, header, record, id: &id, said_us };
+    let facts = message.facts.iter().enumerate().map(|(index, fact)| source.told(index as u64, fact)).collect();
+    match facts {
+        Ok(facts) => Effect::Tell(Told { record, id, demographics: message.demographics, said_us, facts }),
+        Err(code) => Effect::Park { record: Some(record), code },
+    }
+}
+
+/// What the facts of one message share.
+struct Source<'a> {
+    position: Position,
+    header: &'a Header,
+    record: Pseudonym,
+    id: &'a SourceRecordId,
+    said_us: i64,
+}
+
+impl Source<'_> {
+    fn told(&self, index: u64, fact: &Fact) -> Result<ToldFact, &'static str> {
+        serde_json::from_slice::<serde::de::IgnoredAny>(&fact.resource).map_err(|_| code::NOT_JSON)?;
+        let entry_id = entry_id(self.record, fact);
+        let recorded_us = fact.recorded.as_ref().map_or(self.said_us, |recorded| recorded.start_us);
+        // A fact without a line is nowhere in time: it changes what is held of a visit, or nothing.
+        let occurred_us = match (&fact.occurred, &fact.line) {
+            (Some(occurred), _) => occurred.start_us,
+            (None, None) => recorded_us,
+            (None, Some(_)) => return Err(code::OCCURRED_MISSING),
+        };
+        let mut told = ToldFact {
+            key: entry_key(entry_id),
+            index,
+            occurred_us,
+            recorded_us,
+            withdrawn: fact.withdrawn,
+            content: digest16(&[&fact.resource]),
+            line: None,
+            movement: None,
+        };
+        told.line = self.line(entry_id, fact);
+        told.movement = encounters::movement(&told, fact);
+        Ok(told)
+    }
+
+    fn line(&self, entry_id: EventId, fact: &Fact) -> Option<ToldLine> {
+        let line = fact.line.as_ref()?;
+        let entry = TimelineEntry {
+            entry_id: entry_id.to_string(),
+            kind: line.kind,
+            title: line.title.clone(),
+            detail: line.detail.clone(),
+            code: line.code.clone(),
+            status: line.status.clone(),
+            encounter_id: line.encounter.clone(),
+            withdrawn: fact.withdrawn,
+            occurred: fact.occurred,
+            recorded: fact.recorded,
+            received_us: self.header.received_us,
+            provenance: Some(Provenance {
+                organisation: self.id.organisation.clone(),
+                feed: self.header.feed.clone(),
+                record: Some(self.id.clone()),
+                position: Some(self.position.to_proto()),
+                event_id: self.header.id().to_string(),
+                control_id: self.header.control_id.clone(),
+                message_type: self.header.message_type.clone(),
+                location: fact.location.clone(),
+            }),
+        };
+        Some(ToldLine { kind: line.kind, body: entry.encode_to_vec() })
+    }
+}
+
+fn hold(position: Position, header: &Header, message: &mut MessageReceived) -> Effect {
+    let held = QuarantinedMessage {
+        position: Some(position.to_proto()),
+        feed: header.feed.clone(),
+        control_id: header.control_id.clone(),
+        message_type: header.message_type.clone(),
+        verdict: header.verdict,
+        received_us: header.received_us,
+        reason: std::mem::take(&mut message.reason),
+        issues: std::mem::take(&mut message.issues),
+    };
+    Effect::Hold(held.encode_to_vec())
+}
+
+fn link(header: &Header, linked: &RecordLinked) -> Effect {
+    let Some(record) = header.pseudonym() else {
+        return Effect::Park { record: None, code: code::RECORD_MISSING };
+    };
+    let Ok(person) = PersonId::from_bytes(&linked.person) else {
+        return Effect::Park { record: Some(record), code: code::PERSON_MISSING };
+    };
+    Effect::Link(Linked {
+        record,
+        person,
+        method: linked.method,
+        score: linked.score,
+        decision: linked.encode_to_vec(),
+    })
+}
+
+fn merge(header: &Header, merged: &RecordsMerged) -> Effect {
+    let retired = Pseudonym::from_bytes(&merged.retired_pseudonym);
+    let survivor = Pseudonym::from_bytes(&merged.survivor_pseudonym);
+    match (retired, survivor) {
+        (Ok(retired), Ok(survivor)) => Effect::Merge(Merged { retired, survivor }),
+        _ => Effect::Park { record: header.pseudonym(), code: code::RECORD_MISSING },
+    }
+}
+
+/// The identifier of the entry that a fact makes: the same for every version of it, and saying nothing of its record.
+fn entry_id(record: Pseudonym, fact: &Fact) -> EventId {
+    let separator = [0u8];
+    EventId(digest16(&[&record.0, fact.resource_type.as_bytes(), &separator, fact.id.as_bytes()]))
+}
+
+/// The first half of an entry's identifier, which names it within its record; ordered as the identifier is.
+pub(crate) fn entry_key(id: EventId) -> i64 {
+    let [a, b, c, d, e, f, g, h, ..] = id.0;
+    (u64::from_be_bytes([a, b, c, d, e, f, g, h]) ^ (1 << 63)).cast_signed()
+}
+
+fn digest16(parts: &[&[u8]]) -> [u8; 16] {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    let mut short = [0; 16];
+    for (to, from) in short.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    short
+}
+
+/// The streams that the read model is a function of.
+pub(crate) const STREAMS: [Stream; 3] = [Stream::Feed, Stream::Identity, Stream::Control];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entry_keys_are_ordered_as_identifiers() {
+        let ids = [[0u8; 16], [0x7f; 16], [0x80; 16], [0xff; 16]].map(EventId);
+        assert!(ids.is_sorted_by_key(|id| entry_key(*id)));
+    }
+}

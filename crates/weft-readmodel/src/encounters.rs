@@ -1,0 +1,345 @@
+//! Visits: what the Encounter facts of a record, each one movement, say together.
+
+use std::collections::HashMap;
+
+use jiff::{Timestamp, civil, tz::TimeZone};
+use prost::Message;
+use serde::Deserialize;
+use sqlx::SqliteConnection;
+use weft_model::proto::event::Fact;
+
+use crate::{
+    batch::ToldFact,
+    bulk::{self, Multi},
+    error::StoreError,
+};
+
+/// One Encounter fact, as the fold of a visit keeps it.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct Movement {
+    /// Entry key of its fact.
+    #[prost(sfixed64, tag = "1")]
+    pub(crate) key: i64,
+    #[prost(int64, tag = "2")]
+    pub(crate) occurred_us: i64,
+    #[prost(int64, tag = "3")]
+    pub(crate) recorded_us: i64,
+    #[prost(bool, tag = "4")]
+    pub(crate) withdrawn: bool,
+    #[prost(string, tag = "5")]
+    pub(crate) status: String,
+    #[prost(string, tag = "6")]
+    pub(crate) class: String,
+    #[prost(string, tag = "7")]
+    pub(crate) location: String,
+    #[prost(int64, optional, tag = "8")]
+    pub(crate) start_us: Option<i64>,
+    #[prost(int64, optional, tag = "9")]
+    pub(crate) end_us: Option<i64>,
+    /// Number of `weft.event.v1.LineKind`; 0 where the fact has no line.
+    #[prost(int32, tag = "10")]
+    pub(crate) kind: i32,
+}
+
+/// The column `encounter.movements`: in the order in which they occurred.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct Movements {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) all: Vec<Movement>,
+}
+
+/// What the movements come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Visit {
+    pub(crate) status: String,
+    pub(crate) class: String,
+    pub(crate) location: String,
+    pub(crate) start_us: Option<i64>,
+    pub(crate) end_us: Option<i64>,
+}
+
+/// What a fact says of a visit; `None` where it is no Encounter.
+pub(crate) fn movement(told: &ToldFact, fact: &Fact) -> Option<(String, Movement)> {
+    if fact.resource_type != "Encounter" {
+        return None;
+    }
+    let line = fact.line.as_ref();
+    let visit = line.map(|l| l.encounter.as_str()).filter(|v| !v.is_empty()).unwrap_or(&fact.id);
+    // JSON that is no Encounter says nothing of the visit but that something happened.
+    let resource: Resource = serde_json::from_slice(&fact.resource).unwrap_or_default();
+    let location = resource.location.iter().rfind(|l| l.status == "active").or(resource.location.last());
+    let movement = Movement {
+        key: told.key,
+        occurred_us: told.occurred_us,
+        recorded_us: told.recorded_us,
+        withdrawn: told.withdrawn,
+        location: location.map(|l| l.location.name().to_owned()).unwrap_or_default(),
+        status: resource.status,
+        class: resource.class.code,
+        start_us: resource.period.start.as_deref().and_then(instant_us),
+        end_us: resource.period.end.as_deref().and_then(instant_us),
+        kind: line.map_or(0, |l| l.kind),
+    };
+    Some((visit.to_owned(), movement))
+}
+
+impl Movements {
+    /// Takes in a movement; false where it is known, or older than what is known of the same fact.
+    pub(crate) fn fold(&mut self, new: &Movement) -> bool {
+        if let Some(held) = self.all.iter_mut().find(|m| m.key == new.key) {
+            if new.recorded_us < held.recorded_us || new == held {
+                return false;
+            }
+            held.clone_from(new);
+        } else {
+            self.all.push(new.clone());
+        }
+        self.all.sort_by_key(|m| (m.occurred_us, m.recorded_us, m.key));
+        true
+    }
+
+    /// The visit as it stands: later movements overrule earlier ones in what they say. Withdrawn ones say nothing.
+    pub(crate) fn visit(&self) -> Visit {
+        let mut visit = Visit::default();
+        for movement in self.all.iter().filter(|m| !m.withdrawn) {
+            for (held, said) in [
+                (&mut visit.status, &movement.status),
+                (&mut visit.class, &movement.class),
+                (&mut visit.location, &movement.location),
+            ] {
+                if !said.is_empty() {
+                    held.clone_from(said);
+                }
+            }
+            visit.start_us = movement.start_us.or(visit.start_us);
+            visit.end_us = movement.end_us.or(visit.end_us);
+        }
+        if visit.status.is_empty() {
+            let all_withdrawn = self.all.iter().all(|m| m.withdrawn);
+            visit.status = if all_withdrawn { "entered-in-error" } else { "unknown" }.to_owned();
+        }
+        visit
+    }
+}
+
+/// Visits that a set of batches touches, and the versions that folding makes.
+#[derive(Debug, Default)]
+pub(crate) struct Encounters {
+    held: HashMap<(i64, String), Held>,
+    new: Vec<Version>,
+    closed: Vec<Closed>,
+}
+
+#[derive(Debug)]
+struct Held {
+    movements: Movements,
+    place: Place,
+}
+
+/// Where the current version of a visit is.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Stored { known_from: u64 },
+    New { index: usize },
+}
+
+#[derive(Debug)]
+struct Version {
+    record_no: i64,
+    visit: String,
+    known_from: u64,
+    known_to: Option<u64>,
+    movements: Movements,
+}
+
+#[derive(Debug)]
+struct Closed {
+    record_no: i64,
+    visit: String,
+    known_from: u64,
+    known_to: u64,
+}
+
+impl Encounters {
+    /// Takes in one movement, known from `offset` on.
+    pub(crate) fn fold(&mut self, record_no: i64, visit: &str, movement: &Movement, offset: u64) {
+        let key = (record_no, visit.to_owned());
+        let Some(held) = self.held.get_mut(&key) else {
+            let mut movements = Movements::default();
+            movements.fold(movement);
+            self.held.insert(key, Held { movements: movements.clone(), place: Place::New { index: self.new.len() } });
+            self.new.push(Version {
+                record_no,
+                visit: visit.to_owned(),
+                known_from: offset,
+                known_to: None,
+                movements,
+            });
+            return;
+        };
+        if !held.movements.fold(movement) {
+            return;
+        }
+        match held.place {
+            Place::Stored { known_from } => {
+                self.closed.push(Closed { record_no, visit: visit.to_owned(), known_from, known_to: offset });
+            }
+            Place::New { index } => {
+                if let Some(version) = self.new.get_mut(index) {
+                    if version.known_from == offset {
+                        // The same message, which speaks of the visit twice.
+                        version.movements.clone_from(&held.movements);
+                        return;
+                    }
+                    version.known_to = Some(offset);
+                }
+            }
+        }
+        held.place = Place::New { index: self.new.len() };
+        self.new.push(Version {
+            record_no,
+            visit: visit.to_owned(),
+            known_from: offset,
+            known_to: None,
+            movements: held.movements.clone(),
+        });
+    }
+
+    pub(crate) async fn load(&mut self, conn: &mut SqliteConnection, keys: &[(i64, &str)]) -> Result<(), StoreError> {
+        const CURRENT: Multi = Multi {
+            before: "SELECT e.record_no, e.visit, e.known_from, e.movements FROM (VALUES ",
+            columns: 2,
+            after: ") AS k CROSS JOIN encounter AS e \
+                    ON e.record_no = k.column1 AND e.visit = k.column2 AND e.known_to IS NULL",
+        };
+        let rows = bulk::read(conn, &CURRENT, keys, |values, (record_no, visit)| {
+            values.put(*record_no).put(*visit);
+        });
+        for row in rows.await? {
+            let movements = Movements::decode(bulk::get::<&[u8]>(&row, 3)?)
+                .map_err(|_| StoreError::Unreadable { table: "encounter", column: "movements" })?;
+            let place = Place::Stored { known_from: bulk::get_u64(&row, 2)? };
+            self.held.insert((bulk::get(&row, 0)?, bulk::get(&row, 1)?), Held { movements, place });
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn store(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+        const CLOSE: Multi = Multi {
+            before: "UPDATE encounter SET known_to = k.column4 FROM (VALUES ",
+            columns: 4,
+            after: ") AS k WHERE record_no = k.column1 AND visit = k.column2 AND known_from = k.column3",
+        };
+        const INSERT: Multi = Multi {
+            before: "INSERT INTO encounter (record_no, visit, known_from, known_to, status, class, start_us, end_us, \
+                     location, movements) VALUES ",
+            columns: 10,
+            after: "",
+        };
+        bulk::write(conn, &CLOSE, &self.closed, |values, row| {
+            values.put(row.record_no).put(row.visit.as_str()).put_u64(row.known_from).put_u64(row.known_to);
+        })
+        .await?;
+        self.new.sort_by(|a, b| (a.record_no, &a.visit, a.known_from).cmp(&(b.record_no, &b.visit, b.known_from)));
+        bulk::write(conn, &INSERT, &self.new, |values, row| {
+            let visit = row.movements.visit();
+            values.put(row.record_no).put(row.visit.as_str()).put_u64(row.known_from).put(row.known_to.map(bulk::sql));
+            values.put(visit.status).put(visit.class).put(visit.start_us).put(visit.end_us).put(visit.location);
+            values.put(row.movements.encode_to_vec());
+        })
+        .await
+    }
+}
+
+/// The parts of a FHIR R4 Encounter that a visit is made of; what is missing or of another shape says nothing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Resource {
+    status: String,
+    class: Coding,
+    period: Period,
+    location: Vec<AtLocation>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Coding {
+    code: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Period {
+    start: Option<String>,
+    end: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct AtLocation {
+    status: String,
+    location: Reference,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Reference {
+    display: String,
+    reference: String,
+}
+
+impl Reference {
+    fn name(&self) -> &str {
+        if self.display.is_empty() { &self.reference } else { &self.display }
+    }
+}
+
+/// Microseconds of a FHIR dateTime; a date is its first moment in UTC, a year or month alone is none.
+fn instant_us(text: &str) -> Option<i64> {
+    if let Ok(instant) = text.parse::<Timestamp>() {
+        return Some(instant.as_microsecond());
+    }
+    let date: civil::Date = text.parse().ok()?;
+    Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(key: i64, occurred_us: i64, status: &str, location: &str) -> Movement {
+        let (status, location) = (status.to_owned(), location.to_owned());
+        Movement { key, occurred_us, recorded_us: occurred_us, status, location, ..Movement::default() }
+    }
+
+    fn check(movements: &[Movement], status: &str, location: &str) {
+        let mut all = Movements::default();
+        for movement in movements {
+            all.fold(movement);
+        }
+        let visit = all.visit();
+        assert_eq!((visit.status.as_str(), visit.location.as_str()), (status, location));
+    }
+
+    #[test]
+    fn the_last_movement_that_stands_says_where_the_patient_is() {
+        let (admitted, moved) = (at(1, 10, "in-progress", "6B"), at(2, 20, "in-progress", "7A"));
+        let discharged = at(3, 30, "finished", "");
+        let cancelled = Movement { withdrawn: true, recorded_us: 40, ..discharged.clone() };
+        check(&[], "entered-in-error", "");
+        check(&[moved.clone(), admitted.clone()], "in-progress", "7A");
+        check(&[admitted.clone(), moved.clone(), discharged.clone()], "finished", "7A");
+        check(&[admitted.clone(), moved.clone(), discharged.clone(), cancelled.clone()], "in-progress", "7A");
+        // Told late: the cancellation is the newer word.
+        check(&[admitted.clone(), cancelled, discharged], "in-progress", "6B");
+        check(&[Movement { withdrawn: true, ..admitted }], "entered-in-error", "");
+    }
+
+    #[test]
+    fn fhir_times() {
+        assert_eq!(instant_us("2024-05-01T10:30:00+01:00"), Some(1_714_555_800_000_000));
+        assert_eq!(instant_us("2024-05-01"), Some(1_714_521_600_000_000));
+        assert_eq!(instant_us("2024"), None);
+        assert_eq!(instant_us("yesterday"), None);
+    }
+}
