@@ -1,0 +1,168 @@
+//! Allergies and intolerances (AL1, IAM). One is known by its own identifier (IAM-7) where it has one, else by what it is
+//! to.
+
+use fhir_sdk::r4b::{
+    codes::{
+        AllergyIntoleranceCategory as Category, AllergyIntoleranceCriticality as Criticality,
+        AllergyIntoleranceSeverity as Severity, AllergyIntoleranceType as Type,
+    },
+    resources::{AllergyIntolerance, AllergyIntoleranceOnset, AllergyIntoleranceReaction},
+};
+use weft_model::{When, proto::event::LineKind};
+
+use super::{
+    coded::{Coded, concept, text_concept},
+    ids::{Unique, fhir_id, text_id},
+    patient::subject,
+    telling::{Built, Facts, Telling, joined, line},
+    times,
+};
+use crate::{hl7v2::Segment, issue::warning};
+
+const CLINICAL: &str = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical";
+const VERIFICATION: &str = "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification";
+
+/// An AL1 or IAM as read: both have the kind in field 2, what it is to in 3, the severity in 4 and reactions in 5.
+struct Allergy<'a> {
+    segment: Segment<'a>,
+    kind: Option<Coded<'a>>,
+    to: Coded<'a>,
+    severity: Option<Coded<'a>>,
+    reactions: Vec<String>,
+    onset: Option<When>,
+    reported: Option<When>,
+    withdrawn: bool,
+}
+
+/// Tells of every allergy in the message.
+pub(crate) fn tell(facts: &mut Facts<'_>) {
+    let mut ids = Unique::default();
+    let message = facts.message;
+    for segment in message.all("AL1").chain(message.all("IAM")) {
+        let Some(allergy) = Allergy::read(facts, segment) else {
+            let text = "an allergy that does not say to what; it is kept in the message only";
+            facts.issues.push(warning("allergen-missing", segment.location(3), text));
+            continue;
+        };
+        let id = ids.number(allergy.id());
+        allergy.tell(facts, id);
+    }
+}
+
+impl<'a> Allergy<'a> {
+    fn read(facts: &mut Facts<'_>, segment: Segment<'a>) -> Option<Self> {
+        let coded = |field: usize| segment.field(field).repetitions().find_map(|r| Coded::read(&r));
+        let to = coded(3)?;
+        let iam = segment.name() == "IAM";
+        let reactions = segment.field(5).repetitions().filter_map(|r| Coded::read(&r));
+        Some(Self {
+            segment,
+            kind: coded(2),
+            to,
+            severity: coded(4),
+            reactions: reactions.map(|reaction| reaction.name().to_owned()).collect(),
+            onset: facts.time(segment.field(if iam { 11 } else { 6 })),
+            reported: if iam { facts.time(segment.field(13)) } else { None },
+            withdrawn: iam && segment.field(6).text().as_deref() == Some("D"),
+        })
+    }
+
+    fn id(&self) -> String {
+        let own = if self.segment.name() == "IAM" { self.segment.field(7).text() } else { None };
+        match (own, self.to.code()) {
+            (Some(own), _) => fhir_id(&own).into_owned(),
+            (None, "") => text_id(self.to.name()),
+            (None, code) => fhir_id(code).into_owned(),
+        }
+    }
+
+    fn tell(&self, facts: &mut Facts<'_>, id: String) {
+        let mut telling = Telling::new("AllergyIntolerance", id.clone(), self.segment.place());
+        telling.withdrawn = self.withdrawn;
+        telling.occurred = self.onset.or(facts.context.occurred);
+        telling.recorded = self.reported;
+        let mut line = line(LineKind::Allergy, self.to.name());
+        let severity = self.severity.as_ref().map(|severity| severity_name(severity).to_owned());
+        let reactions = self.reactions.iter().map(String::as_str);
+        line.detail = joined(severity.as_deref().into_iter().chain(reactions), ", ");
+        line.code = self.to.line_code();
+        line.status = if self.withdrawn { "entered-in-error" } else { "active" }.to_owned();
+        telling.line = Some(line);
+        let resource = self.resource(facts.context.profile.organisation(), id);
+        facts.tell(telling, resource);
+    }
+
+    fn resource(&self, organisation: &str, id: String) -> Built<AllergyIntolerance> {
+        let mut allergy = AllergyIntolerance::builder().patient(subject()?).build()?;
+        allergy.id = Some(id);
+        // An allergy that is entered in error has no clinical status.
+        if self.withdrawn {
+            allergy.verification_status = Some(concept(VERIFICATION, "entered-in-error", "Entered in Error")?);
+        } else {
+            allergy.clinical_status = Some(concept(CLINICAL, "active", "Active")?);
+        }
+        let kind = self.kind.as_ref().map(Coded::code).unwrap_or_default();
+        allergy.r#type = kind_type(kind);
+        allergy.category.extend(category(kind).map(Some));
+        allergy.code = Some(self.to.concept(organisation, None)?);
+        let severity = self.severity.as_ref().map(Coded::code).unwrap_or_default();
+        allergy.criticality = criticality(severity);
+        allergy.onset = self.onset.as_ref().and_then(times::date_time).map(AllergyIntoleranceOnset::DateTime);
+        allergy.recorded_date = self.reported.as_ref().and_then(times::date_time);
+        if !self.reactions.is_empty() {
+            let manifestations: Built<Vec<_>> =
+                self.reactions.iter().map(|reaction| text_concept(reaction).map(Some)).collect();
+            let mut reaction = AllergyIntoleranceReaction::builder().manifestation(manifestations?).build()?;
+            reaction.severity = reaction_severity(severity);
+            allergy.reaction.push(Some(reaction));
+        }
+        Ok(allergy)
+    }
+}
+
+/// Table 0127.
+fn category(kind: &str) -> Option<Category> {
+    match kind {
+        "DA" => Some(Category::Medication),
+        "FA" => Some(Category::Food),
+        "EA" | "PA" | "LA" => Some(Category::Environment),
+        "AA" => Some(Category::Biologic),
+        _ => None,
+    }
+}
+
+fn kind_type(kind: &str) -> Option<Type> {
+    match kind {
+        "DA" | "FA" | "MA" | "EA" | "PA" | "LA" | "AA" => Some(Type::Allergy),
+        "DI" | "FI" => Some(Type::Intolerance),
+        _ => None,
+    }
+}
+
+/// Table 0128.
+fn criticality(severity: &str) -> Option<Criticality> {
+    match severity {
+        "SV" => Some(Criticality::High),
+        "MI" => Some(Criticality::Low),
+        _ => None,
+    }
+}
+
+fn reaction_severity(severity: &str) -> Option<Severity> {
+    match severity {
+        "SV" => Some(Severity::Severe),
+        "MO" => Some(Severity::Moderate),
+        "MI" => Some(Severity::Mild),
+        _ => None,
+    }
+}
+
+fn severity_name<'s>(severity: &'s Coded<'_>) -> &'s str {
+    match severity.code() {
+        "SV" => "severe",
+        "MO" => "moderate",
+        "MI" => "mild",
+        "U" => "",
+        _ => severity.name(),
+    }
+}

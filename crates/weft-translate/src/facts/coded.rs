@@ -1,0 +1,223 @@
+//! Coded values (CE, CWE, CNE, IS, ID) to FHIR, and the names of code systems to their URIs.
+
+use std::borrow::Cow;
+
+use fhir_sdk::r4b::types::{CodeableConcept, Coding};
+use weft_model::proto::event::Code;
+
+use super::telling::Built;
+use crate::hl7v2::Repetition;
+
+pub(crate) const LOINC: &str = "http://loinc.org";
+pub(crate) const SNOMED_CT: &str = "http://snomed.info/sct";
+pub(crate) const ICD_10: &str = "http://hl7.org/fhir/sid/icd-10";
+pub(crate) const UCUM: &str = "http://unitsofmeasure.org";
+pub(crate) const V2_IDENTIFIER_TYPE: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
+
+/// One repetition of a coded field, read once.
+#[derive(Debug, Clone)]
+pub(crate) struct Coded<'a> {
+    /// Primary, alternate and second alternate: code, display, system as the source calls it.
+    codes: [Entry<'a>; 3],
+    /// CWE.9.
+    text: Cow<'a, str>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Entry<'a> {
+    code: Cow<'a, str>,
+    display: Cow<'a, str>,
+    system: Cow<'a, str>,
+}
+
+impl<'a> Coded<'a> {
+    /// `None` where nothing is said.
+    pub(crate) fn read(repetition: &Repetition<'a>) -> Option<Self> {
+        let entry = |first: usize| Entry {
+            code: repetition.component(first),
+            display: repetition.component(first + 1),
+            system: repetition.component(first + 2),
+        };
+        let plain = memchr::memchr(b'^', repetition.raw().as_bytes()).is_none();
+        let read = if plain {
+            let only = Entry { code: repetition.component(1), ..Entry::default() };
+            Self { codes: [only, Entry::default(), Entry::default()], text: Cow::Borrowed("") }
+        } else {
+            Self { codes: [entry(1), entry(4), entry(10)], text: repetition.component(9) }
+        };
+        let said = !read.text.is_empty() || read.codes.iter().any(|c| !c.code.is_empty() || !c.display.is_empty());
+        said.then_some(read)
+    }
+
+    /// The first code; empty where there is only text.
+    pub(crate) fn code(&self) -> &str {
+        &self.first().code
+    }
+
+    /// Its system as the source calls it.
+    pub(crate) fn system(&self) -> &str {
+        &self.first().system
+    }
+
+    /// What a person reads: the display, else the text, else the code.
+    pub(crate) fn name(&self) -> &str {
+        let [first, second, _] = &self.codes;
+        let candidates = [&first.display, &self.text, &first.code, &second.display, &second.code];
+        candidates.into_iter().find(|text| !text.is_empty()).map_or("", |text| text.as_ref())
+    }
+
+    fn first(&self) -> &Entry<'a> {
+        let [first, second, _] = &self.codes;
+        if first.code.is_empty() && !second.code.is_empty() { second } else { first }
+    }
+
+    /// For a line: the URI of the system where it is known, else the source's own name.
+    pub(crate) fn line_code(&self) -> Option<Code> {
+        let entry = self.first();
+        if entry.code.is_empty() {
+            return None;
+        }
+        let system = known_system(&entry.system, &entry.code).map_or_else(|| entry.system.to_string(), Cow::into_owned);
+        Some(Code { system, code: entry.code.to_string(), display: entry.display.to_string() })
+    }
+
+    /// As FHIR. `canonical` is what the feed's code map has for it, and goes first. Names of systems that are not known
+    /// are made URIs under `organisation`: the same name means different things at different places.
+    pub(crate) fn concept(&self, organisation: &str, canonical: Option<&Code>) -> Built<CodeableConcept> {
+        let mut concept = CodeableConcept::builder().build()?;
+        if let Some(code) = canonical {
+            concept.coding.push(Some(coding(&code.system, &code.code, &code.display)?));
+        }
+        for entry in &self.codes {
+            if entry.code.is_empty() {
+                continue;
+            }
+            let system = system_uri(&entry.system, &entry.code, organisation);
+            let mut coding = coding("", &entry.code, &entry.display)?;
+            coding.system = system.map(Cow::into_owned);
+            concept.coding.push(Some(coding));
+        }
+        let [first, ..] = &self.codes;
+        let text = if self.text.is_empty() && first.code.is_empty() { &first.display } else { &self.text };
+        concept.text = (!text.is_empty()).then(|| text.to_string());
+        Ok(concept)
+    }
+
+    /// As FHIR, with `system` for the codes that state none: the table that the field has by definition.
+    pub(crate) fn concept_in(&self, system: &str, organisation: &str) -> Built<CodeableConcept> {
+        let mut concept = self.concept(organisation, None)?;
+        for coding in concept.coding.iter_mut().flatten().filter(|c| c.system.is_none()) {
+            coding.system = Some(system.to_owned());
+        }
+        Ok(concept)
+    }
+}
+
+/// A coding; what is empty is left out.
+pub(crate) fn coding(system: &str, code: &str, display: &str) -> Built<Coding> {
+    let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let mut coding = Coding::builder().build()?;
+    (coding.system, coding.code, coding.display) = (said(system), said(code), said(display));
+    Ok(coding)
+}
+
+/// A concept of one coding.
+pub(crate) fn concept(system: &str, code: &str, display: &str) -> Built<CodeableConcept> {
+    let mut concept = CodeableConcept::builder().build()?;
+    concept.coding.push(Some(coding(system, code, display)?));
+    Ok(concept)
+}
+
+/// A concept that is only text.
+pub(crate) fn text_concept(text: &str) -> Built<CodeableConcept> {
+    let mut concept = CodeableConcept::builder().build()?;
+    concept.text = Some(text.to_owned());
+    Ok(concept)
+}
+
+/// URI of the system that a source calls `name`; one of the organisation's own where the name is not known; `None`
+/// where there is no name.
+pub(crate) fn system_uri<'n>(name: &'n str, code: &str, organisation: &str) -> Option<Cow<'n, str>> {
+    if name.is_empty() {
+        return None;
+    }
+    known_system(name, code).or_else(|| Some(local_uri("code-system", organisation, name).into()))
+}
+
+/// A URI for a name that means something only at `organisation`.
+pub(crate) fn local_uri(kind: &str, organisation: &str, name: &str) -> String {
+    let mut uri = format!("urn:weft:{kind}:{organisation}:");
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri
+}
+
+/// URIs of the systems in HL7's table 0396 and of those that UK feeds use. Where senders use a name loosely, the code must
+/// look like one of that system.
+fn known_system<'n>(name: &'n str, code: &str) -> Option<Cow<'n, str>> {
+    if name.starts_with("http://") || name.starts_with("https://") || name.starts_with("urn:") {
+        return Some(Cow::Borrowed(name));
+    }
+    let is_concept_id = (6..=18).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_digit());
+    let uri = match name.to_ascii_uppercase().as_str() {
+        "LN" => LOINC,
+        "LOINC" if is_loinc(code) => LOINC,
+        "SCT" | "SCT2" | "SNOMED-CT" | "SNOMEDCT" | "SNOMED CT" => SNOMED_CT,
+        "SNM3" | "SNM" | "SNOMED" if is_concept_id => SNOMED_CT,
+        "I10" | "ICD10" | "ICD-10" => ICD_10,
+        "I10C" => "http://hl7.org/fhir/sid/icd-10-cm",
+        "I9C" | "I9" | "ICD9" => "http://hl7.org/fhir/sid/icd-9-cm",
+        "OPCS4" | "OPCS-4" | "O4" => "https://fhir.hl7.org.uk/Id/opcs-4",
+        "RC" | "READ" | "READV2" | "READ2" => "http://read.info/readv2",
+        "CTV3" | "RC3" | "READ3" => "http://read.info/ctv3",
+        "DMD" | "DM+D" => "https://dmd.nhs.uk",
+        "UCUM" => UCUM,
+        "CVX" => "http://hl7.org/fhir/sid/cvx",
+        "NDC" => "http://hl7.org/fhir/sid/ndc",
+        "RXNORM" => "http://www.nlm.nih.gov/research/umls/rxnorm",
+        "ISO3166_1" => "urn:iso:std:iso:3166",
+        upper => return hl7_table(upper).map(Cow::Owned),
+    };
+    Some(Cow::Borrowed(uri))
+}
+
+/// `12345-6`.
+fn is_loinc(code: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    code.split_once('-').is_some_and(|(number, check)| digits(number) && digits(check) && check.len() == 1)
+}
+
+/// `HL70078` names a table of HL7 version 2.
+fn hl7_table(name: &str) -> Option<String> {
+    let table = name.strip_prefix("HL7")?.trim_start_matches('-');
+    let good = table.len() == 4 && table.bytes().all(|b| b.is_ascii_digit());
+    good.then(|| format!("http://terminology.hl7.org/CodeSystem/v2-{table}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, code: &str, wanted: Option<&str>) {
+        assert_eq!(system_uri(name, code, "RYJ").as_deref(), wanted, "{name} {code}");
+    }
+
+    #[test]
+    fn names_of_systems() {
+        check("", "x", None);
+        check("LN", "2160-0", Some(LOINC));
+        check("LOINC", "2160-0", Some(LOINC));
+        check("LOINC", "tt-0005-01", Some("urn:weft:code-system:RYJ:LOINC"));
+        check("SNM3", "235719002", Some(SNOMED_CT));
+        check("SNM3", "T-28000", Some("urn:weft:code-system:RYJ:SNM3"));
+        check("I10", "J45.9", Some(ICD_10));
+        check("HL70078", "H", Some("http://terminology.hl7.org/CodeSystem/v2-0078"));
+        check("http://example.org/x", "1", Some("http://example.org/x"));
+        check("Win Path/2", "1", Some("urn:weft:code-system:RYJ:Win%20Path%2F2"));
+    }
+}

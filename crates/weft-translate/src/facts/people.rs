@@ -1,0 +1,146 @@
+//! Names (XPN), clinicians (XCN, CN, CNN, NDL) and the codes of their professions.
+
+use std::borrow::Cow;
+
+use fhir_sdk::r4b::{
+    codes::NameUse,
+    types::{HumanName, Identifier, Reference},
+};
+use weft_model::proto::event::Name;
+
+use super::{
+    coded::local_uri,
+    telling::{Built, joined},
+};
+use crate::hl7v2::{Field, Repetition};
+
+pub(crate) const GMP_NUMBER: &str = "https://fhir.hl7.org.uk/Id/gmp-number";
+pub(crate) const GMC_NUMBER: &str = "https://fhir.hl7.org.uk/Id/gmc-number";
+
+/// The names of an XPN field.
+pub(crate) fn names(field: Field<'_>) -> Vec<Name> {
+    field.repetitions().filter_map(|xpn| name(&xpn)).collect()
+}
+
+/// `None` where the repetition names nobody.
+pub(crate) fn name(xpn: &Repetition<'_>) -> Option<Name> {
+    let mut given: Vec<String> = xpn.text(2).into_iter().map(Cow::into_owned).collect();
+    given.extend(xpn.component(3).split_whitespace().map(str::to_owned));
+    let name = Name {
+        r#use: name_use(&xpn.component(7)).to_owned(),
+        family: xpn.component(1).into_owned(),
+        given,
+        prefix: xpn.component(5).into_owned(),
+    };
+    (!name.family.is_empty() || !name.given.is_empty()).then_some(name)
+}
+
+/// Table 0200 and what the UK sends instead of it.
+fn name_use(code: &str) -> &'static str {
+    match code.to_ascii_uppercase().as_str() {
+        "L" | "R" | "CURRENT" | "LEGAL" | "OFFICIAL" => "official",
+        "D" | "PREFERRED" | "USUAL" => "usual",
+        "M" | "MAIDEN" | "PREVIOUS-MAIDEN" => "maiden",
+        "N" | "A" | "NICKNAME" | "ALIAS" => "nickname",
+        "BAD" | "NOUSE" | "OLD" | "PREVIOUS" | "PREVIOUS-BIRTH" | "PREVIOUS-BACHELOR" => "old",
+        "MSK" => "anonymous",
+        "NAV" | "TEMP" => "temp",
+        _ => "",
+    }
+}
+
+/// A name as FHIR has it.
+pub(crate) fn human_name(name: &Name) -> Built<HumanName> {
+    let mut built = HumanName::builder().build()?;
+    built.r#use = match name.r#use.as_str() {
+        "official" => Some(NameUse::Official),
+        "usual" => Some(NameUse::Usual),
+        "maiden" => Some(NameUse::Maiden),
+        "nickname" => Some(NameUse::Nickname),
+        "old" => Some(NameUse::Old),
+        "anonymous" => Some(NameUse::Anonymous),
+        "temp" => Some(NameUse::Temp),
+        _ => None,
+    };
+    built.family = Some(name.family.clone()).filter(|family| !family.is_empty());
+    built.given = name.given.iter().map(|given| Some(given.clone())).collect();
+    if !name.prefix.is_empty() {
+        built.prefix = vec![Some(name.prefix.clone())];
+    }
+    Ok(built)
+}
+
+/// `Mrs Jane Ann Smith`.
+pub(crate) fn spoken(name: &Name) -> String {
+    let given = name.given.iter().map(String::as_str);
+    joined([name.prefix.as_str()].into_iter().chain(given).chain([name.family.as_str()]), " ")
+}
+
+/// A clinician as one message names them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Clinician {
+    /// The code that the source has for them. May be empty.
+    pub(crate) code: String,
+    /// FHIR system of the code; empty where it is not known.
+    pub(crate) system: String,
+    /// `Dr Kathleen Woolfson`; the code where no name is given.
+    pub(crate) display: String,
+}
+
+impl Clinician {
+    /// Reads an XCN, or a CN of older versions, which begins alike. `None` where nobody is named.
+    pub(crate) fn read(xcn: &Repetition<'_>, organisation: &str) -> Option<Self> {
+        let parts = [xcn.component(6), xcn.component(3), xcn.component(4), xcn.component(2)];
+        Self::of(xcn.component(1).into_owned(), &parts, &xcn.component(9), organisation)
+    }
+
+    /// Reads an NDL, whose first component is a whole name: `code&family&given&&&prefix`.
+    pub(crate) fn read_ndl(ndl: &Repetition<'_>, organisation: &str) -> Option<Self> {
+        let part = |n| ndl.subcomponent(1, n);
+        let parts = [part(6), part(3), part(4), part(2)];
+        if parts.iter().all(|p| p.is_empty()) {
+            // Some write the name of an XCN where an NDL belongs.
+            return Self::read(ndl, organisation);
+        }
+        Self::of(part(1).into_owned(), &parts, &part(9), organisation)
+    }
+
+    fn of(code: String, parts: &[Cow<'_, str>], authority: &str, organisation: &str) -> Option<Self> {
+        let mut display = joined(parts.iter().map(AsRef::as_ref), " ");
+        if display.is_empty() {
+            display.clone_from(&code);
+        }
+        let system = clinician_system(&code, authority, organisation);
+        (!display.is_empty()).then_some(Self { code, system, display })
+    }
+
+    /// A reference by identifier and name: clinicians are no facts of a patient's record.
+    pub(crate) fn reference(&self) -> Built<Reference> {
+        let mut reference = Reference::builder().build()?;
+        reference.r#type = Some("Practitioner".to_owned());
+        reference.display = Some(self.display.clone());
+        if !self.code.is_empty() {
+            let mut identifier = Identifier::builder().build()?;
+            identifier.value = Some(self.code.clone());
+            identifier.system = Some(self.system.clone()).filter(|system| !system.is_empty());
+            reference.identifier = Some(identifier);
+        }
+        Ok(reference)
+    }
+}
+
+/// Codes of general practitioners and of the medical register by their shape: feeds name the authority of either as GMP
+/// or GMC.
+fn clinician_system(code: &str, authority: &str, organisation: &str) -> String {
+    let digits = |text: &str| text.len() == 7 && text.bytes().all(|b| b.is_ascii_digit());
+    let register = matches!(authority.to_ascii_uppercase().as_str(), "GMP" | "GMC" | "PRSNL" | "");
+    if register && code.strip_prefix('G').is_some_and(digits) {
+        return GMP_NUMBER.to_owned();
+    }
+    match authority.to_ascii_uppercase().as_str() {
+        "GMC" => GMC_NUMBER.to_owned(),
+        "GMP" => GMP_NUMBER.to_owned(),
+        "" => String::new(),
+        _ => local_uri("clinician", organisation, authority),
+    }
+}

@@ -1,0 +1,50 @@
+//! Places (PL): ward, room, bed, hospital.
+
+use fhir_sdk::r4b::{codes::EncounterLocationStatus, resources::EncounterLocation, types::Reference};
+
+use super::telling::{Built, joined};
+use crate::hl7v2::Field;
+
+/// A place as one message names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// `Simulated Hospital, RenalWard, MainRoom, Bed 1`.
+    pub(crate) display: String,
+    /// What names it in identifiers: ward, room and bed, in one case and without blanks.
+    pub(crate) key: String,
+}
+
+impl Place {
+    /// Reads the first repetition of a PL field. `None` where no place is named.
+    pub(crate) fn read(field: Field<'_>) -> Option<Self> {
+        let pl = field.repetitions().next()?;
+        let [ward, room, bed] = [1, 2, 3].map(|n| pl.component(n));
+        let (facility, building, floor) = (pl.component(4), pl.component(7), pl.component(8));
+        let floor = if floor.is_empty() || floor.contains(' ') { floor.into_owned() } else { format!("floor {floor}") };
+        let parts = [facility.as_ref(), building.as_ref(), floor.as_str(), ward.as_ref(), room.as_ref(), bed.as_ref()];
+        let mut display = joined(parts, ", ");
+        let mut key = joined([ward.as_ref(), room.as_ref(), bed.as_ref()], "_");
+        if key.is_empty() {
+            key.clone_from(&display);
+        }
+        if display.is_empty() {
+            display = pl.component(9).into_owned();
+            key.clone_from(&display);
+        }
+        let plain = |c: char| if c.is_whitespace() || c == '/' { '-' } else { c.to_ascii_lowercase() };
+        let key = key.chars().map(plain).collect();
+        (!display.is_empty()).then_some(Self { display, key })
+    }
+
+    /// By name: places are no facts of a patient's record.
+    pub(crate) fn reference(&self) -> Built<Reference> {
+        let mut reference = Reference::builder().build()?;
+        reference.r#type = Some("Location".to_owned());
+        reference.display = Some(self.display.clone());
+        Ok(reference)
+    }
+
+    pub(crate) fn at(&self, status: EncounterLocationStatus) -> Built<Option<EncounterLocation>> {
+        EncounterLocation::builder().location(self.reference()?).status(status).build().map(Some)
+    }
+}

@@ -1,0 +1,116 @@
+//! Where facts and issues of one message are gathered.
+
+use fhir_sdk::BuilderError;
+use serde::Serialize;
+use weft_model::{
+    When,
+    proto::event::{Fact, Issue, Line, LineKind},
+};
+
+use super::json::{self, Decimals};
+use crate::{
+    context::Context,
+    hl7v2::{Field, Message},
+    issue::warning,
+};
+
+/// A FHIR type as its builder gives it. The builders refuse only what lacks a required element.
+pub(crate) type Built<T> = Result<T, BuilderError>;
+
+/// The facts and issues of one message, as far as they are read.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) message: &'a Message<'a>,
+    pub(crate) context: &'a Context<'a>,
+    pub(crate) issues: Vec<Issue>,
+    pub(crate) told: Vec<Fact>,
+}
+
+/// Everything about a fact but its resource.
+#[derive(Debug)]
+pub(crate) struct Telling {
+    pub(crate) resource_type: &'static str,
+    pub(crate) id: String,
+    pub(crate) withdrawn: bool,
+    pub(crate) occurred: Option<When>,
+    pub(crate) recorded: Option<When>,
+    pub(crate) location: String,
+    pub(crate) line: Option<Line>,
+    pub(crate) decimals: Decimals,
+}
+
+impl Telling {
+    pub(crate) fn new(resource_type: &'static str, id: impl Into<String>, location: impl Into<String>) -> Self {
+        Self {
+            resource_type,
+            id: id.into(),
+            withdrawn: false,
+            occurred: None,
+            recorded: None,
+            location: location.into(),
+            line: None,
+            decimals: Decimals::default(),
+        }
+    }
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) fn new(message: &'a Message<'a>, context: &'a Context<'a>) -> Self {
+        Self { message, context, issues: Vec::new(), told: Vec::with_capacity(8) }
+    }
+
+    /// Adds a fact. A line needs a time to stand at: where nothing was said of when it happened, that is when it was
+    /// recorded.
+    pub(crate) fn tell<E>(&mut self, telling: Telling, resource: Result<impl Serialize, E>) {
+        let location = telling.location;
+        let written = resource.map_err(|_| ()).and_then(|r| json::write(&r, telling.decimals).map_err(|_| ()));
+        let Ok(resource) = written else {
+            let text = "this could not be written as a FHIR resource; the message holds it";
+            self.issues.push(warning("fact-not-written", location, text));
+            return;
+        };
+        let recorded = telling.recorded.or(self.context.recorded);
+        let occurred = telling.occurred.or(recorded);
+        let mut line = telling.line;
+        if line.is_some() && occurred.is_none() {
+            let text = "neither the fact nor the message has a time; it is kept without a line on the timeline";
+            self.issues.push(warning("time-missing", location.as_str(), text));
+            line = None;
+        }
+        self.told.push(Fact {
+            resource_type: telling.resource_type.to_owned(),
+            id: telling.id,
+            resource: resource.into(),
+            withdrawn: telling.withdrawn,
+            occurred,
+            recorded,
+            location,
+            line,
+        });
+    }
+
+    /// Reads the first repetition of `field` as a time.
+    pub(crate) fn time(&mut self, field: Field<'_>) -> Option<When> {
+        if field.is_absent() {
+            return None;
+        }
+        field.time(self.context.zone(), &mut self.issues)
+    }
+}
+
+/// A line of `kind` with a title.
+pub(crate) fn line(kind: LineKind, title: impl Into<String>) -> Line {
+    Line { kind: kind.into(), title: title.into(), ..Line::default() }
+}
+
+/// The parts that say something, with `between` between them.
+pub(crate) fn joined<'t>(parts: impl IntoIterator<Item = &'t str>, between: &str) -> String {
+    let mut text = String::new();
+    for part in parts.into_iter().map(str::trim).filter(|part| !part.is_empty()) {
+        if !text.is_empty() {
+            text.push_str(between);
+        }
+        text.push_str(part);
+    }
+    text
+}
