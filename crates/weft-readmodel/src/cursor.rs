@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::SqliteConnection;
-use weft_model::{Cut, Partition};
+use weft_model::{Cut, Partition, Stream};
 
 use crate::{
     batch::{Batch, STREAMS},
@@ -53,7 +53,19 @@ pub(crate) async fn store(conn: &mut SqliteConnection, cut: &Cut) -> Result<(), 
     .await
 }
 
-/// Partition 0 of each stream.
+/// Partition 0 of each stream. The feed comes first: what it tells of needs no loading while nothing else spoke of it.
 pub(crate) fn followed() -> impl Iterator<Item = Partition> {
     STREAMS.into_iter().map(|stream| stream.partition(0))
+}
+
+pub(crate) fn feed() -> Partition {
+    Stream::Feed.partition(0)
+}
+
+pub(crate) fn identity() -> Partition {
+    Stream::Identity.partition(0)
+}
+
+pub(crate) fn control() -> Partition {
+    Stream::Control.partition(0)
 }

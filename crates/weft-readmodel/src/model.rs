@@ -117,8 +117,7 @@ impl ReadModel {
     /// # Errors
     /// [`QueryError::Store`].
     pub async fn linker_cursor(&self) -> Result<u64, QueryError> {
-        let next: Option<i64> =
-            sqlx::query_scalar("SELECT next FROM linker").fetch_optional(&mut *self.writer.lock().await).await?;
+        let next: Option<i64> = sqlx::query_scalar("SELECT next FROM linker").fetch_optional(self.readers()).await?;
         Ok(next.map_or(0, i64::cast_unsigned))
     }
 

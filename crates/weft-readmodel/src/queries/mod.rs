@@ -1,0 +1,16 @@
+//! What can be asked. Every answer about people is given as of a cut: the newest, unless one is named.
+//!
+//! Rows carry when they were known, so no read needs a transaction: a query takes the sizes of the streams first, and what
+//! is applied while it runs lies beyond them.
+
+mod feeds;
+mod linking;
+mod members;
+mod persons;
+mod search;
+mod timeline;
+
+pub use linking::{LinkingRecord, LinkingSnapshot};
+pub use persons::Person;
+pub use search::{Demographic, Found};
+pub use timeline::{Entry, PageKey, PageKeyError, TimelineChanges, TimelinePage};

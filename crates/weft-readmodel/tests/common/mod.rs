@@ -1,0 +1,238 @@
+//! Hand-made events.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of it")]
+
+use std::sync::Arc;
+
+use prost::Message;
+use tempfile::TempDir;
+use weft_model::{
+    Event, Partition, Payload, PersonId, Pseudonym, SourceRecordId, Stream, Verdict, When,
+    proto::{
+        api::{TimelineEntry, TimelineFilter},
+        event::{
+            Address, Demographics, EventKind, Evidence, Fact, FeedRegistered, FeedSwitched, Header, Identifier,
+            IdentifierKind, Issue, Line, LineKind, LinkMethod, MessageReceived, Name, Precision, RecordLinked,
+            RecordsMerged,
+        },
+    },
+};
+use weft_readmodel::{Batch, PageKey, ReadModel};
+
+pub const FEED: Partition = Partition { stream: Stream::Feed, number: 0 };
+pub const IDENTITY: Partition = Partition { stream: Stream::Identity, number: 0 };
+pub const CONTROL: Partition = Partition { stream: Stream::Control, number: 0 };
+pub const NHS_NUMBER: &str = "9434765919";
+
+pub struct Store {
+    pub dir: TempDir,
+    pub model: Arc<ReadModel>,
+}
+
+pub async fn store() -> Store {
+    let dir = tempfile::tempdir().unwrap();
+    let model = Arc::new(ReadModel::open(&dir.path().join("readmodel.db")).await.unwrap());
+    Store { dir, model }
+}
+
+impl Store {
+    /// Applies events at the ends of their streams.
+    pub async fn tell(&self, events: Vec<Event>) {
+        let mut known = self.model.known_at();
+        let mut batches = Vec::new();
+        for event in events {
+            let partition = event.payload.stream().partition(0);
+            let next = known.0.get_mut(&partition).unwrap();
+            batches.push(Batch::new(partition, *next, vec![event]));
+            *next += 1;
+        }
+        self.model.apply(batches).await.unwrap();
+    }
+
+    /// Titles of the timeline, newest first; `None` where there is no such person.
+    pub async fn titles(&self, person: u8) -> Option<Vec<String>> {
+        let page =
+            self.model.timeline(self::person(person), &TimelineFilter::default(), 1000, None, None).await.unwrap();
+        Some(page?.entries.iter().map(|body| TimelineEntry::decode(&body[..]).unwrap().title).collect())
+    }
+
+    pub async fn digest(&self) -> Vec<weft_readmodel::TableDigest> {
+        self.model.digest(None).await.unwrap()
+    }
+}
+
+pub fn record_pseudonym(n: u8) -> Pseudonym {
+    Pseudonym([n; 16])
+}
+
+pub fn person(n: u8) -> PersonId {
+    PersonId([n; 16])
+}
+
+pub fn record_id(n: u8) -> SourceRecordId {
+    SourceRecordId { organisation: format!("ORG{}", n % 2), system: "MRN".to_owned(), value: format!("P{n}") }
+}
+
+fn header(kind: EventKind, record: Option<u8>) -> Header {
+    Header {
+        schema: 1,
+        event_id: vec![7; 16],
+        kind: kind.into(),
+        received_us: 1_000_000,
+        source_record: record.map(|n| record_pseudonym(n).to_vec()).unwrap_or_default(),
+        ..Header::default()
+    }
+}
+
+/// A message about record `n`, accepted, written by its sender at `sent_us`.
+pub fn message(n: u8, sent_us: i64, facts: Vec<Fact>) -> Event {
+    let header = Header {
+        feed: format!("feed-{}", n % 2),
+        control_id: format!("C{sent_us}"),
+        message_type: "ADT^A01".to_owned(),
+        verdict: Verdict::Accepted.into(),
+        ..header(EventKind::MessageReceived, Some(n))
+    };
+    let payload = MessageReceived {
+        raw: bytes::Bytes::from_static(b"MSH|"),
+        record: Some(record_id(n)),
+        facts,
+        sent: Some(When::instant(sent_us)),
+        ..MessageReceived::default()
+    };
+    Event { header, payload: Payload::MessageReceived(payload) }
+}
+
+/// The same, saying who the patient is.
+pub fn message_of(n: u8, sent_us: i64, family: &str, facts: Vec<Fact>) -> Event {
+    let mut event = message(n, sent_us, facts);
+    if let Payload::MessageReceived(message) = &mut event.payload {
+        message.demographics = Some(demographics(family));
+    }
+    event
+}
+
+/// The same event with another verdict.
+pub fn with_verdict(mut event: Event, verdict: Verdict) -> Event {
+    event.header.verdict = verdict.into();
+    if let Payload::MessageReceived(message) = &mut event.payload {
+        message.reason = "date-unreadable".to_owned();
+        message.issues = vec![Issue { code: "date-unreadable".to_owned(), ..Issue::default() }];
+    }
+    event
+}
+
+pub fn demographics(family: &str) -> Demographics {
+    Demographics {
+        identifiers: vec![Identifier {
+            kind: IdentifierKind::NhsNumber.into(),
+            value: NHS_NUMBER.to_owned(),
+            ..Identifier::default()
+        }],
+        names: vec![Name { family: family.to_owned(), given: vec!["Ada".to_owned()], ..Name::default() }],
+        // 1970-01-02
+        birth: Some(When {
+            start_us: 86_400_000_000,
+            precision: Precision::Day.into(),
+            offset_s: 0,
+            offset_stated: false,
+        }),
+        sex: "female".to_owned(),
+        addresses: vec![Address { postcode: "W2 1NY".to_owned(), ..Address::default() }],
+        ..Demographics::default()
+    }
+}
+
+/// An observation: `text` is its content and its line.
+pub fn fact(id: &str, text: &str, occurred_us: i64, recorded_us: i64) -> Fact {
+    Fact {
+        resource_type: "Observation".to_owned(),
+        id: id.to_owned(),
+        resource: format!(r#"{{"resourceType":"Observation","id":"{id}","text":"{text}"}}"#).into(),
+        withdrawn: false,
+        occurred: Some(When::instant(occurred_us)),
+        recorded: Some(When::instant(recorded_us)),
+        location: "OBX[1]".to_owned(),
+        line: Some(Line { kind: LineKind::Observation.into(), title: text.to_owned(), ..Line::default() }),
+    }
+}
+
+pub fn withdrawn(fact: Fact) -> Fact {
+    Fact { withdrawn: true, ..fact }
+}
+
+/// One movement of a visit.
+pub fn movement(visit: &str, id: &str, status: &str, ward: &str, occurred_us: i64) -> Fact {
+    let resource = format!(
+        r#"{{"resourceType":"Encounter","status":"{status}","class":{{"code":"IMP"}},
+            "period":{{"start":"2024-05-01T10:30:00Z"}},"location":[{{"location":{{"display":"{ward}"}}}}]}}"#
+    );
+    let line = Line { kind: LineKind::Admission.into(), encounter: visit.to_owned(), ..Line::default() };
+    Fact {
+        resource_type: "Encounter".to_owned(),
+        resource: resource.into(),
+        line: Some(Line { title: format!("{status} {ward}"), ..line }),
+        ..fact(id, "", occurred_us, occurred_us)
+    }
+}
+
+/// Record `n` belongs to person `p`.
+pub fn link(n: u8, p: u8) -> Event {
+    let linked = RecordLinked {
+        record: Some(record_id(n)),
+        person: person(p).to_vec(),
+        method: LinkMethod::NhsNumberCrossCheck.into(),
+        score: 12,
+        evidence: vec![Evidence { field: "nhs-number".to_owned(), level: "exact".to_owned(), weight: 12 }],
+        ..RecordLinked::default()
+    };
+    Event { header: header(EventKind::RecordLinked, Some(n)), payload: Payload::RecordLinked(linked) }
+}
+
+/// Record `retired` is record `survivor`.
+pub fn merge(retired: u8, survivor: u8) -> Event {
+    let merged = RecordsMerged {
+        survivor: Some(record_id(survivor)),
+        retired: Some(record_id(retired)),
+        survivor_pseudonym: record_pseudonym(survivor).to_vec(),
+        retired_pseudonym: record_pseudonym(retired).to_vec(),
+    };
+    Event { header: header(EventKind::RecordsMerged, Some(retired)), payload: Payload::RecordsMerged(merged) }
+}
+
+pub fn register(feed: &str, profile_toml: &str) -> Event {
+    let (feed, profile_toml) = (feed.to_owned(), profile_toml.to_owned());
+    let registered = FeedRegistered { feed, profile_toml, by: "test".to_owned() };
+    Event { header: header(EventKind::FeedRegistered, None), payload: Payload::FeedRegistered(registered) }
+}
+
+pub fn switch(feed: &str, paused: bool) -> Event {
+    let switched = FeedSwitched { feed: feed.to_owned(), by: "test".to_owned(), reason: String::new() };
+    let (kind, payload) = if paused {
+        (EventKind::FeedPaused, Payload::FeedPaused(switched))
+    } else {
+        (EventKind::FeedResumed, Payload::FeedResumed(switched))
+    };
+    Event { header: header(kind, None), payload }
+}
+
+/// The whole timeline, walked in pages of `limit` under the cut of the first; `None` where nobody has the identifier.
+pub async fn walk(
+    model: &ReadModel,
+    person: PersonId,
+    limit: usize,
+    as_of: Option<&weft_model::Cut>,
+) -> Option<Vec<TimelineEntry>> {
+    let filter = TimelineFilter { include_withdrawn: true, ..TimelineFilter::default() };
+    let mut after: Option<PageKey> = None;
+    let mut cut = as_of.cloned();
+    let mut entries = Vec::new();
+    loop {
+        let page = model.timeline(person, &filter, limit, after, cut.as_ref()).await.unwrap()?;
+        entries.extend(page.entries.iter().map(|body| TimelineEntry::decode(&body[..]).unwrap()));
+        cut = Some(page.known_at);
+        after = page.next;
+        if after.is_none() {
+            return Some(entries);
+        }
+    }
+}
