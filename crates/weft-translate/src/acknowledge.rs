@@ -57,7 +57,7 @@ impl Translation {
             _ => table.unreadable,
         };
         let text = "the message is kept, but cannot be used as it is";
-        (code, Some(self.problem.clone().unwrap_or_else(|| error("unreadable", "", text))))
+        (code, Some(self.problem.clone().unwrap_or_else(|| error("quarantined", "", text))))
     }
 }
 
@@ -198,7 +198,7 @@ impl Reply<'_> {
             self.join(reply, marks.component, &[code, meaning, "HL70357"]);
             self.field(reply, b"E");
             reply.push(marks.field);
-            self.join(reply, marks.component, &[&problem.code, &problem.text]);
+            self.text(reply, &problem.code);
             reply.extend([marks.field; 3]);
             self.text(reply, &problem.text);
         } else {
@@ -338,8 +338,9 @@ fn table_0357(problem: &Issue) -> (&'static str, &'static str) {
         "wrong-sender" | "wrong-receiver" => ("103", "Table value not found"),
         "control-id-missing" | "no-patient-identifier" => ("101", "Required field missing"),
         "conflict" => ("205", "Duplicate key identifier"),
-        "unavailable" | "too-large" => ("207", "Application internal error"),
-        "unreadable" | "several-messages" => ("100", "Segment sequence error"),
+        "unavailable" | "too-large" | "quarantined" => ("207", "Application internal error"),
+        "several-messages" => ("100", "Segment sequence error"),
+        "unreadable" if !problem.location.starts_with("MSH") => ("100", "Segment sequence error"),
         _ => ("102", "Data type error"),
     }
 }

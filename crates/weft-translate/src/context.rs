@@ -14,8 +14,6 @@ pub(crate) struct Context<'a> {
     pub(crate) message_type: &'a str,
     /// `A01`: the trigger event alone.
     pub(crate) trigger: &'a str,
-    /// MSH-12: `2.4`. Empty where it is absent.
-    pub(crate) version: &'a str,
     /// When the source recorded it: EVN-2, else MSH-7.
     pub(crate) recorded: Option<When>,
     /// When it happened, by EVN-6. Absent where it was not said.

@@ -313,3 +313,172 @@ fn system_of(cx: &Repetition<'_>) -> Option<String> {
 fn identifier(kind: IdentifierKind, system: &str, value: String, status: String) -> Identifier {
     Identifier { kind: kind.into(), system: system.to_owned(), value, status }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "4010232137";
+
+    fn profile(identifiers: &str) -> Profile {
+        let text = format!(
+            "feed = \"ryj-pas\"\norganisation = \"RYJ\"\n[mllp]\nlisten = \"127.0.0.1:0\"\n[identifiers]\n{identifiers}"
+        );
+        Profile::parse(&text).unwrap()
+    }
+
+    fn read(segments: &str, identifiers: &str) -> Identified {
+        let text = format!("MSH|^~\\&|A\r{}", segments.replace('\n', "\r"));
+        read_pid3(&Message::index(&text).unwrap(), &profile(identifiers))
+    }
+
+    fn text(record: Option<&SourceRecordId>) -> String {
+        record.map(|r| format!("{}/{}/{}", r.organisation, r.system, r.value)).unwrap_or_default()
+    }
+
+    fn codes(issues: &[Issue]) -> String {
+        issues.iter().map(|i| format!("{} {}", i.code, i.location)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Checks that a message has this NHS number and tracing status beside the local identifier 77.
+    #[track_caller]
+    fn check_nhs(pid3: &str, rest: &str, status: &str) {
+        let read = read(&format!("PID|1||77^^^RYJ^MR~{pid3}{rest}"), "");
+        assert_eq!(text(read.record.as_ref()), "RYJ/RYJ/77", "{pid3}");
+        let [number] = &read.identifiers[..] else { panic!("{pid3}: {:?}", read.identifiers.len()) };
+        assert_eq!(
+            (number.kind(), number.value.as_str(), number.status.as_str()),
+            (IdentifierKind::NhsNumber, GOOD, status)
+        );
+        assert_eq!((number.system.as_str(), codes(&read.issues)), (NHS_NUMBER_SYSTEM, String::new()), "{pid3}");
+    }
+
+    #[test]
+    fn every_spelling_of_the_nhs_number() {
+        for spelling in [
+            "#^^^NHS",
+            "#^^^NHS^NH",
+            "#^^^NHS^HN",
+            "#^^^nhs",
+            "#^^^NHS^",
+            "#^^^NHSNBR^NHSNMBR",
+            "#^^^^NH",
+            "#^^^X&2.16.840.1.113883.2.1.4.1&ISO",
+            "#^^^https://fhir.nhs.uk/Id/nhs-number",
+            "#^^^^NI",
+            "# ^^^ NHS ",
+            "401 023 2137^^^NHS",
+            "401-023-2137^^^^NH",
+        ] {
+            check_nhs(&spelling.replace('#', GOOD), "", "");
+        }
+        check_nhs(&format!("{GOOD}^06^^^NI"), "", "06");
+        check_nhs(&format!("{GOOD}^^^NHS^NH{{status:01}}"), "", "01");
+    }
+
+    #[test]
+    fn its_tracing_status() {
+        let to_pid_32 = "|".repeat(29);
+        check_nhs(&format!("{GOOD}^^^NHS"), &format!("{to_pid_32}NSTS01"), "01");
+        check_nhs(&format!("{GOOD}^^^NHS"), &format!("{to_pid_32}AL~NSTS04"), "04");
+        check_nhs(&format!("{GOOD}^^^NHS"), &format!("{to_pid_32}03"), "03");
+        check_nhs(&format!("{GOOD}^^^NHS"), &format!("{to_pid_32}99"), "");
+        check_nhs(&format!("{GOOD}^^^NHS"), &format!("\nZU1|{}02", "|".repeat(26)), "02");
+        check_nhs(&format!("{GOOD}^06^^^NI"), &format!("{to_pid_32}NSTS01"), "06");
+    }
+
+    /// Checks the record's key, the identifiers (kind:value) and the issues.
+    #[track_caller]
+    fn check(segments: &str, rules: &str, record: &str, identifiers: &str, issues: &str) {
+        let read = read(segments, rules);
+        assert_eq!(text(read.record.as_ref()), record, "{segments}");
+        let all = read.identifiers.iter().map(|i| format!("{:?}:{}", i.kind(), i.value)).collect::<Vec<_>>();
+        assert_eq!(all.join(" "), identifiers, "{segments}");
+        assert_eq!(codes(&read.issues), issues, "{segments}");
+    }
+
+    #[test]
+    fn the_key_of_the_record() {
+        check("PID|1||77", "", "RYJ/RYJ/77", "", "");
+        check("PID|1||77^^^PAS", "", "RYJ/PAS/77", "", "");
+        check("PID|1||77^^^PAS", "system = \"MRN\"", "RYJ/MRN/77", "", "");
+        check("PID|1||77^^^&1.2.3&ISO", "", "RYJ/1.2.3/77", "", "");
+        check("PID|1||88^^^X^PI~77^^^RYJ^MR", "", "RYJ/X/88", "Local:77", "");
+        let rule = "local = { authority = \"ryj\", type = \"MR\" }";
+        check("PID|1||88^^^X^DL~77^^^RYJ^MR", rule, "RYJ/RYJ/77", "Other:88", "");
+        check("PID|1||88^^^X^PI", rule, "", "Local:88", "local-identifier-missing PID-3");
+        check("PID|1||77", rule, "RYJ/RYJ/77", "", "identifier-without-authority PID-3");
+        check("PID|1||^^^RYJ^MR~77^^^RYJ^MR", rule, "RYJ/RYJ/77", "", "");
+        check("PID|1||", "", "", "", "");
+        check("PID|1||\"\"", "", "", "", "");
+        check("PV1|1", "", "", "", "");
+        check("PID|1|55^^^OLD^MR|", "", "RYJ/OLD/55", "", "identifier-in-legacy-field PID-2");
+        check("PID|1|77^^^RYJ^MR|77^^^RYJ^MR", "", "RYJ/RYJ/77", "", "");
+    }
+
+    #[test]
+    fn an_nhs_number_alone_is_the_key() {
+        let key = format!("RYJ/{NHS_NUMBER_SYSTEM}/{GOOD}");
+        let number = format!("NhsNumber:{GOOD}");
+        check(&format!("PID|1||{GOOD}^^^NHS"), "", &key, &number, "");
+        let legacy = "nhs-number-in-legacy-field PID-2";
+        check(&format!("PID|1|{GOOD}|"), "", &key, &number, legacy);
+        let legacy = "nhs-number-in-legacy-field PID-19";
+        check(&format!("PID|1{}{GOOD}", "|".repeat(18)), "", &key, &number, legacy);
+        check(&format!("PID|1||77|{}{GOOD}", "|".repeat(15)), "", "RYJ/RYJ/77", &number, legacy);
+    }
+
+    #[test]
+    fn wrong_numbers_are_kept_and_noted() {
+        check(
+            "PID|1||77~4010232138^^^NHS",
+            "",
+            "RYJ/RYJ/77",
+            "NhsNumber:4010232138",
+            "nhs-number-check-digit PID-3[2].1",
+        );
+        check("PID|1||77~401023^^^NHS", "", "RYJ/RYJ/77", "NhsNumber:401023", "nhs-number-shape PID-3[2].1");
+        let several = format!("PID|1||77~4010232138^^^NHS~{GOOD}^^^NHS");
+        let issues = "nhs-number-check-digit PID-3[2].1, nhs-number-several PID-3[3].1";
+        check(&several, "", "RYJ/RYJ/77", &format!("NhsNumber:{GOOD}"), issues);
+        check(&format!("PID|1||77~{GOOD}^^^NHS~{GOOD}^^^^NH"), "", "RYJ/RYJ/77", &format!("NhsNumber:{GOOD}"), "");
+    }
+
+    #[test]
+    fn what_is_no_nhs_number() {
+        check(&format!("PID|1||{GOOD}"), "", &format!("RYJ/RYJ/{GOOD}"), "", "");
+        check(&format!("PID|1||{GOOD}^^^NHS^MR"), "", &format!("RYJ/NHS/{GOOD}"), "", "");
+        check("PID|1||77~AB123456C^^^^NI", "", "RYJ/RYJ/77", "Other:AB123456C", "");
+        check("PID|1||77|||||||||||||||AB123456C", "", "RYJ/RYJ/77", "", "");
+        let rule = "nhs_number = [{ authority = \"SPINE\", type = \"N\" }]";
+        check(&format!("PID|1||77~{GOOD}^^^SPINE^N"), rule, "RYJ/RYJ/77", &format!("NhsNumber:{GOOD}"), "");
+        check("PID|1||77~1^^^SPINE^X", rule, "RYJ/RYJ/77", "Other:1", "");
+    }
+
+    #[test]
+    fn a_cleared_number_is_said_to_be() {
+        assert!(read("PID|1||77~\"\"^^^NHS^NH", "").nhs_number_cleared);
+        assert!(!read("PID|1||77~^^^NHS^NH", "").nhs_number_cleared);
+    }
+
+    #[test]
+    fn merges() {
+        let check = |segment: &str, rules: &str, wanted: &str| {
+            let message = format!("MSH|^~\\&|A\rPID|1||77^^^PAS\r{segment}");
+            let message = Message::index(&message).unwrap();
+            let profile = profile(rules);
+            let survivor = read_pid3(&message, &profile).record;
+            let merge = read_merge(&message, &profile, survivor.as_ref(), &mut Vec::new());
+            let told = merge.map(|m| format!("{} {}", text(m.retired.as_ref()), m.location)).unwrap_or_default();
+            assert_eq!(told, wanted, "{segment}");
+        };
+        check("MRG|1234", "", "RYJ/PAS/1234 MRG-1");
+        check("MRG|1234", "system = \"MRN\"", "RYJ/MRN/1234 MRG-1");
+        check("MRG|1234^^^OLD", "", "RYJ/OLD/1234 MRG-1");
+        check("MRG|1234", "local = { authority = \"PAS\" }", "RYJ/PAS/1234 MRG-1");
+        check(&format!("MRG|{GOOD}^^^NHS~1234^^^PAS"), "", "RYJ/PAS/1234 MRG-1[2]");
+        check("MRG|401 023 2137^^^NHS", "", &format!("RYJ/{NHS_NUMBER_SYSTEM}/{GOOD} MRG-1"));
+        check("MRG|", "", "");
+        check("PV1|", "", "");
+    }
+}

@@ -133,7 +133,6 @@ fn read(message: &Message<'_>, header: Header, profile: &Profile, received: &mut
         profile,
         message_type: &message_type,
         trigger: &trigger,
-        version: &version,
         recorded: recorded.or(received.sent),
         occurred,
     };

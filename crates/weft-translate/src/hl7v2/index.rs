@@ -244,12 +244,33 @@ impl Scan<'_> {
 
     /// Adds a line to the last segment. The first line is the header's: there always is one.
     fn extend(&mut self, at: usize, line: &[u8]) {
-        self.separators_at.extend(memchr::memchr_iter(self.separators.field, line).map(|i| small(at + i)));
+        push_places(self.separators.field, line, small(at), &mut self.separators_at);
         let all = self.separators_at.len();
         if let Some(span) = self.segments.last_mut() {
             span.end = small(at + line.len());
             span.count = small(all) - span.first;
         }
+    }
+}
+
+/// Adds where in `line`, which begins at `at`, the separator is. Fields are a few bytes long: eight bytes at a time are
+/// faster here than `memchr`, which starts anew after each hit.
+fn push_places(separator: u8, line: &[u8], at: u32, places: &mut Vec<u32>) {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let pattern = u64::from_ne_bytes([separator; 8]);
+    let (words, rest) = line.as_chunks::<8>();
+    let mut start = at;
+    for word in words {
+        let zero_where_equal = u64::from_le_bytes(*word) ^ pattern;
+        let mut found = !(((zero_where_equal & LOW) + LOW) | zero_where_equal | LOW);
+        while found != 0 {
+            places.push(start + found.trailing_zeros() / 8);
+            found &= found - 1;
+        }
+        start += 8;
+    }
+    for (i, _) in rest.iter().enumerate().filter(|(_, byte)| **byte == separator) {
+        places.push(start + small(i));
     }
 }
 

@@ -180,8 +180,8 @@ impl Cursor<'_> {
             parts.fraction = self.fraction(&mut parts.form);
         }
         parts.offset_s = self.offset(&mut parts.form);
-        // A digit left over would mean that the digits before it are not what they seem.
-        if self.bytes.iter().any(u8::is_ascii_digit) {
+        // A digit or letter left over would mean that the digits before it are not what they seem: `11pm`.
+        if self.bytes.iter().any(|b| b.is_ascii_alphanumeric() || !b.is_ascii()) {
             return None;
         }
         parts.form |= !self.bytes.is_empty();
@@ -264,5 +264,156 @@ impl Cursor<'_> {
 
     fn advance(&mut self, bytes: usize) {
         self.bytes = self.bytes.get(bytes..).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZoneDatabase;
+
+    use super::*;
+
+    /// Checks the time as FHIR writes it, its precision and what is noted, in London.
+    #[track_caller]
+    fn check(text: &str, fhir: &str, precision: Precision, notes: &str) {
+        check_with_degree(text, "", fhir, precision, notes);
+    }
+
+    #[track_caller]
+    fn check_with_degree(text: &str, degree: &str, fhir: &str, precision: Precision, notes: &str) {
+        let zone = TimeZoneDatabase::bundled().get("Europe/London").unwrap();
+        let mut issues = Vec::new();
+        let when = settle(read(text, degree, &zone), || "PID-7".to_owned(), &mut issues);
+        let when = when.unwrap_or_else(|| panic!("{text} is not read"));
+        assert_eq!(when.to_fhir().as_deref(), Ok(fhir), "{text}");
+        assert_eq!(when.precision(), precision, "{text}");
+        assert_eq!(noted(&issues), notes, "{text}");
+    }
+
+    fn noted(issues: &[Issue]) -> String {
+        issues.iter().map(|issue| issue.code.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn every_precision() {
+        check("2025", "2025", Precision::Year, "");
+        check("202505", "2025-05", Precision::Month, "");
+        check("20250505", "2025-05-05", Precision::Day, "");
+        check("2025050523", "2025-05-05T23:00:00+01:00", Precision::Hour, "");
+        check("202505052323", "2025-05-05T23:23:00+01:00", Precision::Minute, "");
+        check("20250505232332", "2025-05-05T23:23:32+01:00", Precision::Second, "");
+        check("20250505232332.1", "2025-05-05T23:23:32.1+01:00", Precision::Fraction, "");
+        check("20250505232332.1234", "2025-05-05T23:23:32.1234+01:00", Precision::Fraction, "");
+        check("20250105", "2025-01-05", Precision::Day, "");
+        check("20250105000000", "2025-01-05T00:00:00+00:00", Precision::Second, "");
+        check("19000101", "1900-01-01", Precision::Day, "");
+        check("18471201", "1847-12-01", Precision::Day, "");
+        check("20240229", "2024-02-29", Precision::Day, "");
+        check("99991201", "9999-12-01", Precision::Day, "");
+    }
+
+    #[test]
+    fn stated_offsets() {
+        check("20250505232332+0000", "2025-05-05T23:23:32Z", Precision::Second, "");
+        check("20250505232332-0500", "2025-05-05T23:23:32-05:00", Precision::Second, "");
+        check("202505052323+0530", "2025-05-05T23:23:00+05:30", Precision::Minute, "");
+        check("20250505232332.25+0100", "2025-05-05T23:23:32.25+01:00", Precision::Fraction, "");
+        check("1976-0500", "1976", Precision::Year, "");
+        check("197605-0500", "1976-05", Precision::Month, "");
+        check("20230101010000-0000", "2023-01-01T01:00:00Z", Precision::Second, "");
+    }
+
+    #[test]
+    fn other_forms_are_noted() {
+        check("2025-05-05 23:23:32", "2025-05-05T23:23:32+01:00", Precision::Second, "date-form");
+        check("2025-05-05T23:23:32Z", "2025-05-05T23:23:32Z", Precision::Second, "date-form");
+        check(
+            "2025-05-05T23:23:32.123456789+01:00",
+            "2025-05-05T23:23:32.123456+01:00",
+            Precision::Fraction,
+            "date-form",
+        );
+        check("2025-05-05", "2025-05-05", Precision::Day, "date-form");
+        check("2025-05", "2025-05", Precision::Month, "date-form");
+        check("20250505 2323", "2025-05-05T23:23:00+01:00", Precision::Minute, "date-form");
+        check("20250505 23:23", "2025-05-05T23:23:00+01:00", Precision::Minute, "date-form");
+        check("19760121+", "1976-01-21", Precision::Day, "date-form");
+        check("20250505232332+01", "2025-05-05T23:23:32+01:00", Precision::Second, "date-form");
+        check("20250505232332123", "2025-05-05T23:23:32.123+01:00", Precision::Fraction, "date-form");
+        check("20250505?", "2025-05-05", Precision::Day, "date-form");
+    }
+
+    #[test]
+    fn a_degree_of_precision_is_not_exceeded() {
+        check_with_degree("19760121+", "D", "1976-01-21", Precision::Day, "date-form");
+        check_with_degree("19760121000000", "D", "1976-01-21", Precision::Day, "");
+        check_with_degree("19760121", "Y", "1976", Precision::Year, "");
+        check_with_degree("19760121", "L", "1976-01", Precision::Month, "");
+        check_with_degree("20250505232332.5", "M", "2025-05-05T23:23:00+01:00", Precision::Minute, "");
+        check_with_degree("20250505232332.5", "S", "2025-05-05T23:23:32+01:00", Precision::Second, "");
+        check_with_degree("1976", "D", "1976", Precision::Year, "");
+        check_with_degree("19760121", "X", "1976-01-21", Precision::Day, "");
+    }
+
+    #[test]
+    fn a_wrong_time_of_day_leaves_the_date() {
+        check("202505052460", "2025-05-05", Precision::Day, "time-of-day-unreadable");
+        check("20250505236032", "2025-05-05", Precision::Day, "time-of-day-unreadable");
+        check("20250505232360", "2025-05-05", Precision::Day, "time-of-day-unreadable");
+    }
+
+    #[test]
+    fn the_clocks_go_back_and_forward() {
+        // 26 October 2025, 02:00 BST becomes 01:00 GMT.
+        check("20251026005959", "2025-10-26T00:59:59+01:00", Precision::Second, "");
+        check("202510260130", "2025-10-26T01:30:00+01:00", Precision::Minute, "time-ambiguous");
+        check("2025102601", "2025-10-26T01:00:00+01:00", Precision::Hour, "time-ambiguous");
+        check("202510260200", "2025-10-26T02:00:00+00:00", Precision::Minute, "");
+        check("202510260130+0000", "2025-10-26T01:30:00Z", Precision::Minute, "");
+        check("202510260130+0100", "2025-10-26T01:30:00+01:00", Precision::Minute, "");
+        // 30 March 2025, 01:00 GMT becomes 02:00 BST.
+        check("20250330005959", "2025-03-30T00:59:59+00:00", Precision::Second, "");
+        check("202503300130", "2025-03-30T01:30:00+00:00", Precision::Minute, "time-in-gap");
+        check("202503300200", "2025-03-30T02:00:00+01:00", Precision::Minute, "");
+        check("20251026", "2025-10-26", Precision::Day, "");
+        check("20250330", "2025-03-30", Precision::Day, "");
+        // British Standard Time, and double summer time in the war.
+        check("196901011200", "1969-01-01T12:00:00+01:00", Precision::Minute, "");
+        check("194406061200", "1944-06-06T12:00:00+02:00", Precision::Minute, "");
+    }
+
+    #[test]
+    fn what_is_no_time() {
+        let zone = TimeZone::UTC;
+        for text in [
+            "x",
+            "202",
+            "20251",
+            "2025051",
+            "196513121515",
+            "20250230",
+            "20251301",
+            "00000000",
+            "0000",
+            "20250500",
+            "05/05/2025",
+            "5 May 2025",
+            "20250505 11pm",
+            "2025050523233",
+            "20250505232332+2500",
+            "20250505232332+0160",
+            "２０２５",
+            "20250505２",
+            // Beyond what a timestamp holds in every zone: a filler, not a date.
+            "99991231",
+            "20250505+01000",
+            "2025--05",
+            "-2025",
+        ] {
+            let mut issues = Vec::new();
+            assert_eq!(settle(read(text, "", &zone), || "PID-7".to_owned(), &mut issues), None, "{text}");
+            assert_eq!(noted(&issues), "date-unreadable", "{text}");
+            assert!(!issues[0].text.contains(text), "{text}");
+        }
     }
 }

@@ -11,10 +11,10 @@ use toml::{
 };
 use weft_model::proto::event::{Issue, Severity};
 
-/// A document being read, and the mistakes found so far.
+/// A document being read, and the mistakes found so far with the offsets of their lines.
 pub(super) struct Document<'i> {
     text: &'i str,
-    pub(super) issues: Vec<Issue>,
+    mistakes: Vec<(usize, Issue)>,
 }
 
 /// A table of the document and where it is.
@@ -40,7 +40,7 @@ type Value<'i> = Spanned<DeValue<'i>>;
 
 impl<'i> Document<'i> {
     pub(super) fn new(text: &'i str) -> Self {
-        Self { text, issues: Vec::new() }
+        Self { text, mistakes: Vec::new() }
     }
 
     /// Adds a mistake.
@@ -48,12 +48,15 @@ impl<'i> Document<'i> {
         let line = 1 + self.text.bytes().take(place.offset).filter(|b| *b == b'\n').count();
         let location =
             if place.path.is_empty() { format!("line {line}") } else { format!("{}, line {line}", place.path) };
-        self.issues.push(Issue {
-            severity: Severity::Error.into(),
-            code: code.to_owned(),
-            location,
-            text: text.into(),
-        });
+        let severity = Severity::Error.into();
+        let issue = Issue { severity, code: code.to_owned(), location, text: text.into() };
+        self.mistakes.push((place.offset, issue));
+    }
+
+    /// The mistakes, in the order of the document.
+    pub(super) fn into_mistakes(mut self) -> Vec<Issue> {
+        self.mistakes.sort_by_key(|(offset, _)| *offset);
+        self.mistakes.into_iter().map(|(_, issue)| issue).collect()
     }
 
     /// Adds a mistake of the syntax at a byte offset.
@@ -103,7 +106,7 @@ impl<'i> Document<'i> {
     /// A text that must be there.
     pub(super) fn required<'t>(&mut self, section: &Section<'t, 'i>, key: &str) -> Option<Text<'t>> {
         if section.get(key).is_none() {
-            self.wrong(&section.place.key(key), "key-missing", "this key is required");
+            self.wrong(&section.place_of(key), "key-missing", "this key is required");
         }
         self.string(section, key)
     }
@@ -197,6 +200,11 @@ impl<'i> Document<'i> {
 impl<'t, 'i> Section<'t, 'i> {
     pub(super) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Where `key` would be.
+    pub(super) fn place_of(&self, key: &str) -> Place {
+        self.place.key(key)
     }
 
     /// Its keys, in the order of the alphabet.

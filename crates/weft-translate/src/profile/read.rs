@@ -74,12 +74,13 @@ pub(super) fn profile(text: &str) -> Result<Profile, Vec<Issue>> {
     }
     if !errors.is_empty() {
         // What the recovered rest lacks may be what could not be read.
-        return Err(document.issues);
+        return Err(document.into_mistakes());
     }
     let read = root(&mut document, table.get_ref());
+    let mistakes = document.into_mistakes();
     match read {
-        Some(profile) if document.issues.is_empty() => Ok(profile),
-        _ => Err(document.issues),
+        Some(profile) if mistakes.is_empty() => Ok(profile),
+        _ => Err(mistakes),
     }
 }
 
@@ -153,7 +154,7 @@ fn bundled(name: &str) -> Option<TimeZone> {
 fn mllp<'t, 'i>(document: &mut Document<'i>, root: &Section<'t, 'i>) -> Option<Listener> {
     let Some(section) = document.section(root, "mllp", &MLLP_KEYS) else {
         if !root.keys().any(|key| key == "mllp") {
-            document.wrong(root.place(), "key-missing", "a table [mllp] with the key listen is required");
+            document.wrong(&root.place_of("mllp"), "key-missing", "a table [mllp] with the key listen is required");
         }
         return None;
     };
