@@ -33,21 +33,19 @@ CREATE TABLE event_name (
   offset INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The slot in the key vault of each source record.
-CREATE TABLE key_slot (record BLOB PRIMARY KEY, slot INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+-- The slot in the key vault of each source record, by its keyed pseudonym.
+CREATE TABLE key_slot (slot INTEGER PRIMARY KEY, record BLOB NOT NULL UNIQUE) STRICT;
 
--- Messages by feed and verdict. A duplicate has no event, but it is counted.
-CREATE TABLE verdict_count (
+-- What arrived and what was stored of it, by stream, feed (-1: none) and verdict (0: none). A duplicate has no event and
+-- no bytes, but it is counted.
+CREATE TABLE count (
+  stream INTEGER NOT NULL,
   feed INTEGER NOT NULL,
   verdict INTEGER NOT NULL,
   count INTEGER NOT NULL,
-  PRIMARY KEY (feed, verdict)
+  bytes INTEGER NOT NULL,
+  PRIMARY KEY (stream, feed, verdict)
 ) STRICT, WITHOUT ROWID;
 
--- Events and bytes of their envelopes, by stream.
-CREATE TABLE partition_size (stream INTEGER PRIMARY KEY, events INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
-INSERT INTO partition_size VALUES (1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0);
-
--- One row: a keyed fingerprint of the vault that the events are sealed with, and the first key slot that no source record
--- has.
-CREATE TABLE vault (fingerprint BLOB NOT NULL, next_key_slot INTEGER NOT NULL) STRICT;
+-- One row: a keyed fingerprint of the vault that the events are sealed with.
+CREATE TABLE vault (fingerprint BLOB NOT NULL) STRICT;

@@ -1,26 +1,25 @@
 //! What becomes of the drafts that are stored together: verdicts, offsets, receipts, and the rows that say so. Pure: the
 //! same for every backend.
 
-use std::collections::{BTreeMap, HashMap, hash_map};
+use std::collections::HashMap;
 
 use weft_model::{EventId, Position, Pseudonym, Stream, Verdict};
 
 use crate::{
     Receipt, Vault,
     error::Cause,
-    seal::{self, Sealed},
-    storage::{Ends, Known, KnownMessage, MessageKey, Rows, partitions},
+    keys::KeySlots,
+    seal::{Sealed, Unsealed},
+    storage::{Count, Counted, Ends, Known, KnownMessage, MessageKey, Questions, Rows, of_mut},
 };
 
-/// A sealed draft on its way to the writer.
+/// A draft on its way to the writer.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) stream: Stream,
     pub(crate) event_id: EventId,
     pub(crate) same: SameEntry,
-    pub(crate) sealed: Sealed,
-    /// The record's key slot, where it is not known to be stored.
-    pub(crate) key_slot: Option<(Pseudonym, u64)>,
+    pub(crate) body: Body,
 }
 
 /// As [`crate::Same`], with what decides it.
@@ -30,136 +29,151 @@ pub(crate) enum SameEntry {
     Named,
 }
 
-/// What to ask storage before a batch can be decided.
-#[derive(Debug, Default)]
-pub(crate) struct Questions {
-    pub(crate) messages: Vec<MessageKey>,
-    pub(crate) named: Vec<EventId>,
+/// What will be stored.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Sealed(Sealed),
+    /// About a record whose key slot is not remembered.
+    Unsealed(Pseudonym, Box<Unsealed>),
+}
+
+impl Body {
+    /// About how many bytes will be stored.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Sealed(sealed) => sealed.bytes.len(),
+            Self::Unsealed(_, unsealed) => unsealed.bytes(),
+        }
+    }
 }
 
 /// Decides the drafts of a batch one after the other.
 pub(crate) struct Decider<'a> {
     vault: &'a Vault,
     sizes: [u64; 4],
-    known: Known,
     feeds: &'a HashMap<String, u32>,
-    verdicts: BTreeMap<(u32, i32), u64>,
+    known: Known,
     rows: Rows,
 }
 
-/// Gives feeds that are new their numbers, and says what must be known of these entries.
+/// Gives feeds that are new their numbers; returns what must be known to decide these entries, and those feeds.
 pub(crate) fn questions<'e>(
     ends: &mut Ends,
+    keys: &KeySlots,
     entries: impl Iterator<Item = &'e Entry>,
-) -> (Questions, Vec<(u32, String)>) {
-    let mut questions = Questions::default();
-    let mut new_feeds = Vec::new();
+) -> (Questions, Known, Vec<(u32, String)>) {
+    let (mut questions, mut known, mut new_feeds) = (Questions::default(), Known::default(), Vec::new());
     for entry in entries {
+        if let Body::Unsealed(record, _) = entry.body {
+            match keys.get(record) {
+                Some(slot) => {
+                    known.key_slots.insert(record, slot);
+                }
+                None => questions.records.push(record),
+            }
+        }
         match &entry.same {
             SameEntry::Named => questions.named.push(entry.event_id),
             SameEntry::Message { feed, control_id, .. } => {
-                let number = match ends.feeds.get(feed) {
-                    Some(number) => *number,
-                    None => {
-                        let number = ends.feeds.len() as u32;
-                        ends.feeds.insert(feed.clone(), number);
-                        new_feeds.push((number, feed.clone()));
-                        number
-                    }
-                };
-                questions.messages.push(MessageKey::new(number, control_id, entry.event_id));
+                let feed = feed_number(&mut ends.feeds, feed, &mut new_feeds);
+                questions.messages.push(MessageKey::new(feed, control_id, entry.event_id));
             }
         }
     }
-    (questions, new_feeds)
+    (questions, known, new_feeds)
 }
 
 impl<'a> Decider<'a> {
-    pub(crate) fn new(vault: &'a Vault, ends: &'a Ends, known: Known, feeds: Vec<(u32, String)>) -> Self {
-        let rows = Rows { first: ends.sizes, feeds, ..Rows::default() };
-        Self { vault, sizes: ends.sizes, known, feeds: &ends.feeds, verdicts: BTreeMap::new(), rows }
+    /// `rows` holds what is stored besides events.
+    pub(crate) fn new(vault: &'a Vault, ends: &'a Ends, known: Known, rows: Rows) -> Self {
+        let rows = Rows { first: ends.sizes, ..rows };
+        Self { vault, sizes: ends.sizes, feeds: &ends.feeds, known, rows }
     }
 
     /// Decides the next draft.
     pub(crate) fn decide(&mut self, entry: Entry) -> Result<Receipt, Cause> {
-        self.rows.key_slots.extend(entry.key_slot);
-        match entry.same {
-            SameEntry::Named => Ok(self.named(entry.stream, entry.event_id, entry.sealed)),
+        match &entry.same {
+            SameEntry::Named => self.named(entry),
             SameEntry::Message { feed, control_id, verdict } => {
-                let feed = self.feeds.get(&feed).copied().ok_or_else(|| Cause::new("feed without a number"))?;
-                let key = MessageKey::new(feed, &control_id, entry.event_id);
-                self.message(key, entry.stream, entry.event_id, verdict, entry.sealed)
+                let feed = self.feeds.get(feed).copied().ok_or_else(|| Cause::new("feed without a number"))?;
+                let (key, verdict) = (MessageKey::new(feed, control_id, entry.event_id), *verdict);
+                self.message(entry, key, verdict)
             }
         }
     }
 
     /// The rows to store, and the sizes after they are stored.
-    pub(crate) fn finish(mut self) -> (Rows, [u64; 4]) {
-        let counted = self.verdicts.into_iter();
-        self.rows.verdicts = counted.map(|((feed, verdict), n)| (feed, verdict_of(verdict), n)).collect();
+    pub(crate) fn finish(self) -> (Rows, [u64; 4]) {
         (self.rows, self.sizes)
     }
 
-    fn named(&mut self, stream: Stream, event_id: EventId, sealed: Sealed) -> Receipt {
+    fn named(&mut self, Entry { stream, event_id, body, .. }: Entry) -> Result<Receipt, Cause> {
         if let Some(position) = self.known.named.get(&event_id) {
             let (verdict, stored) = (Verdict::Duplicate, Verdict::Accepted);
-            return Receipt { position: *position, event_id, verdict, stored };
+            return Ok(Receipt { position: *position, event_id, verdict, stored });
         }
-        let position = self.append(stream, sealed);
+        let sealed = self.seal(body, None)?;
+        let position = self.append(Counted { stream, message: None }, sealed);
         self.known.named.insert(event_id, position);
         self.rows.named.push((event_id, position));
-        Receipt { position, event_id, verdict: Verdict::Accepted, stored: Verdict::Accepted }
+        Ok(Receipt { position, event_id, verdict: Verdict::Accepted, stored: Verdict::Accepted })
     }
 
-    fn message(
-        &mut self,
-        key: MessageKey,
-        stream: Stream,
-        event_id: EventId,
-        verdict: Verdict,
-        sealed: Sealed,
-    ) -> Result<Receipt, Cause> {
+    fn message(&mut self, entry: Entry, key: MessageKey, verdict: Verdict) -> Result<Receipt, Cause> {
+        let Entry { stream, event_id, body, .. } = entry;
         let feed = key.feed;
-        let others = match self.known.messages.entry(key.clone()) {
-            hash_map::Entry::Occupied(known) => known.into_mut(),
-            hash_map::Entry::Vacant(none) => none.insert(Vec::new()),
-        };
+        let counted = |verdict: Verdict| Counted { stream, message: Some((feed, verdict.into())) };
+        let others = self.known.messages.get(&key).map_or(&[][..], |others| others);
         if let Some(first) = others.iter().find(|known| known.event_id == event_id).copied() {
-            self.count(feed, Verdict::Duplicate);
+            self.rows.counts.entry(counted(Verdict::Duplicate)).or_default().count += 1;
             let (position, stored) = (first.position, first.verdict);
             return Ok(Receipt { position, event_id, verdict: Verdict::Duplicate, stored });
         }
-        let conflict = !others.is_empty();
-        let (verdict, sealed) = if conflict {
-            (Verdict::Conflict, seal::reseal(self.vault, &sealed, Verdict::Conflict)?)
-        } else {
-            (verdict, sealed)
-        };
-        let position = self.append(stream, sealed);
+        let (verdict, changed) =
+            if others.is_empty() { (verdict, None) } else { (Verdict::Conflict, Some(Verdict::Conflict)) };
+        let sealed = self.seal(body, changed)?;
+        let position = self.append(counted(verdict), sealed);
         let message = KnownMessage { event_id, position, verdict };
         self.known.messages.entry(key.clone()).or_default().push(message);
         self.rows.messages.push((key, message));
-        self.count(feed, verdict);
         Ok(Receipt { position, event_id, verdict, stored: verdict })
     }
 
-    fn append(&mut self, stream: Stream, sealed: Sealed) -> Position {
-        let mut offset = 0;
-        let slots = self.rows.events.iter_mut().zip(&mut self.sizes).zip(partitions());
-        for ((events, size), partition) in slots {
-            if partition.stream == stream {
-                offset = *size;
-                *size += 1;
-                events.push(sealed);
-                break;
+    /// Seals what is not sealed yet, or not under this verdict.
+    fn seal(&self, body: Body, verdict: Option<Verdict>) -> Result<Sealed, Cause> {
+        match (body, verdict) {
+            (Body::Sealed(sealed), None) => Ok(sealed),
+            (Body::Sealed(sealed), Some(verdict)) => sealed.with_verdict(self.vault, verdict),
+            (Body::Unsealed(record, mut unsealed), verdict) => {
+                if let Some(verdict) = verdict {
+                    unsealed.header.set_verdict(verdict);
+                }
+                let slot = self.known.key_slots.get(&record).copied();
+                unsealed.seal(self.vault, slot.ok_or_else(|| Cause::new("record without a key slot"))?)
             }
         }
-        stream.partition(0).at(offset)
     }
 
-    fn count(&mut self, feed: u32, verdict: Verdict) {
-        *self.verdicts.entry((feed, verdict.into())).or_default() += 1;
+    fn append(&mut self, counted: Counted, sealed: Sealed) -> Position {
+        let Count { count, bytes } = self.rows.counts.entry(counted).or_default();
+        *count += 1;
+        *bytes += sealed.bytes.len() as u64;
+        of_mut(&mut self.rows.events, counted.stream).push(sealed);
+        let size = of_mut(&mut self.sizes, counted.stream);
+        *size += 1;
+        counted.stream.partition(0).at(*size - 1)
     }
+}
+
+fn feed_number(feeds: &mut HashMap<String, u32>, name: &str, new: &mut Vec<(u32, String)>) -> u32 {
+    if let Some(number) = feeds.get(name) {
+        return *number;
+    }
+    // There are not four billion feeds.
+    let number = feeds.len() as u32;
+    feeds.insert(name.to_owned(), number);
+    new.push((number, name.to_owned()));
+    number
 }
 
 impl MessageKey {

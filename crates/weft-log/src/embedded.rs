@@ -14,6 +14,7 @@ mod sql;
 mod write;
 
 use std::{
+    collections::HashMap,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,7 +26,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{Log, OpenLogError, Vault, names::Names, storage::Ends};
+use crate::{Log, OpenLogError, Statistics, Vault, names::Names, storage::Ends};
 use checkpoint::Checkpointer;
 use write::SqliteWriter;
 
@@ -162,9 +163,8 @@ async fn prepare(connection: &mut SqliteConnection, options: &OpenOptions) -> Re
     }
     let mut transaction = connection.begin().await.map_err(refused(dir))?;
     sqlx::raw_sql(include_str!("../../../schemas/log.sql")).execute(&mut *transaction).await.map_err(refused(dir))?;
-    sqlx::query("INSERT INTO vault (fingerprint, next_key_slot) VALUES (?, ?)")
+    sqlx::query("INSERT INTO vault (fingerprint) VALUES (?)")
         .bind(Names::new(&options.vault).fingerprint().to_vec())
-        .bind(crate::vault::FIRST_RECORD_SLOT as i64)
         .execute(&mut *transaction)
         .await
         .map_err(refused(dir))?;
@@ -194,9 +194,10 @@ async fn check(connection: &mut SqliteConnection, dir: &Path, vault: &Vault) -> 
     if fingerprint != Names::new(vault).fingerprint() {
         return Err(OpenLogError::OtherVault { dir });
     }
-    let counted = read::counted_sizes(connection).await.map_err(refused(&dir))?;
+    let counts = read::counts(connection).await.map_err(refused(&dir))?;
     let ends = read::ends(connection).await.map_err(refused(&dir))?;
-    if counted != ends.sizes {
+    let counted = Statistics::from_counts(counts, &HashMap::new(), 0).partitions;
+    if !counted.iter().map(|partition| partition.events).eq(ends.sizes) {
         return Err(OpenLogError::Damaged { dir, what: "counted events are not those that are stored".to_owned() });
     }
     Ok(ends)

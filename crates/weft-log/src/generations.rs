@@ -3,21 +3,18 @@
 use std::{collections::HashMap, hash::Hash, mem};
 
 /// Two generations: entries used since the last rotation, and those used before it. When the young one is full, the old
-/// one is forgotten and the young one takes its place. So an entry outlives at least one whole rotation after its last
-/// use.
+/// one is forgotten and the young one takes its place.
 #[derive(Debug)]
 pub(crate) struct Generations<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
     capacity: usize,
-    keep: fn(&V) -> bool,
-    rotations: u64,
 }
 
 impl<K: Eq + Hash + Copy, V: Copy> Generations<K, V> {
-    /// Holds at least `capacity` and at most twice as many entries, and those that `keep` holds to.
-    pub(crate) fn new(capacity: usize, keep: fn(&V) -> bool) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), capacity, keep, rotations: 0 }
+    /// Holds at least `capacity` and at most twice as many entries.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), capacity }
     }
 
     /// The value, which thereby becomes young again.
@@ -33,10 +30,7 @@ impl<K: Eq + Hash + Copy, V: Copy> Generations<K, V> {
     /// Inserts or replaces.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         if self.young.len() >= self.capacity {
-            let forgotten = mem::replace(&mut self.old, mem::take(&mut self.young));
-            let keep = self.keep;
-            self.young.extend(forgotten.into_iter().filter(|(_, value)| keep(value)));
-            self.rotations += 1;
+            self.old = mem::take(&mut self.young);
         }
         self.old.remove(&key);
         self.young.insert(key, value);
@@ -46,11 +40,6 @@ impl<K: Eq + Hash + Copy, V: Copy> Generations<K, V> {
         self.young.remove(key);
         self.old.remove(key);
     }
-
-    /// How often entries were forgotten so far.
-    pub(crate) fn rotations(&self) -> u64 {
-        self.rotations
-    }
 }
 
 #[cfg(test)]
@@ -58,16 +47,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_used_stays_and_what_is_kept_stays() {
-        let mut map = Generations::new(4, |value| *value == 'k');
+    fn what_is_used_stays() {
+        let mut map = Generations::new(4);
         map.insert(0, 'u');
-        map.insert(100, 'k');
         for n in 1..50 {
             map.insert(n, 'x');
             assert_eq!(map.get(&0), Some('u'), "after {n}");
         }
         assert_eq!(map.get(&1), None);
-        assert!(map.young.len() + map.old.len() <= 9);
-        assert!(map.rotations() > 5);
+        assert!(map.young.len() + map.old.len() <= 8);
     }
 }

@@ -10,11 +10,11 @@ use weft_model::{
 
 use crate::{
     AppendError, Draft, EventLog, OpenError, ReadError, ReadLimit, Receipt, Same, Statistics, Stored, Vault,
-    batch::{Entry, SameEntry},
+    batch::{Body, Entry, SameEntry},
     error::{Cause, Closed, ReadOnly},
     keys::KeySlots,
     names::Names,
-    seal,
+    seal::{self, Unsealed},
     storage::{Ends, Storage, Writing, partitions},
     tail::{Found, Tail},
     vault::GENERAL_SLOT,
@@ -53,11 +53,7 @@ impl<S: Storage> Log<S> {
         let (queue, waiting) = mpsc::channel(QUEUE_CALLS);
         let (closing, closing_seen) = watch::channel(false);
         let (ended_set, ended) = watch::channel(false);
-        let shared = Arc::new(Shared {
-            keys: KeySlots::new(Arc::clone(&vault), ends.next_key_slot),
-            tail: Tail::new(ends.sizes),
-            vault: Arc::clone(&vault),
-        });
+        let shared = Arc::new(Shared { keys: KeySlots::new(), tail: Tail::new(ends.sizes), vault: Arc::clone(&vault) });
         let writer = Writer::new(Arc::clone(&shared), writing, ends);
         tokio::spawn(writer.run(waiting, closing_seen, ended_set));
         let names = Names::new(&vault);
@@ -66,11 +62,7 @@ impl<S: Storage> Log<S> {
 
     /// Reads only; `follow` learns the sizes from what another process stores.
     pub(crate) fn start_read_only(vault: Arc<Vault>, storage: S, ends: &Ends) -> Self {
-        let shared = Arc::new(Shared {
-            keys: KeySlots::new(Arc::clone(&vault), ends.next_key_slot),
-            tail: Tail::new(ends.sizes),
-            vault: Arc::clone(&vault),
-        });
+        let shared = Arc::new(Shared { keys: KeySlots::new(), tail: Tail::new(ends.sizes), vault: Arc::clone(&vault) });
         let storage = Arc::new(storage);
         let (closing, closing_seen) = watch::channel(false);
         let (ended_set, ended) = watch::channel(false);
@@ -79,21 +71,21 @@ impl<S: Storage> Log<S> {
         Self { vault, names, storage, shared, queue: None, closing, ended }
     }
 
-    async fn seal(&self, draft: Draft) -> Result<Entry, AppendError> {
+    fn seal(&self, draft: Draft) -> Result<Entry, AppendError> {
         let event_id = self.names.event_id(&draft);
         let record = draft.payload.record().map(|record| self.names.pseudonym(record));
-        let key_slot = match record {
-            Some(record) => Some(self.shared.keys.of(record, &*self.storage).await?),
-            None => None,
-        };
         let verdict = match (&draft.same, draft.verdict) {
             (Same::Message, Verdict::Quarantined) => Verdict::Quarantined,
             (Same::Message, _) => Verdict::Accepted,
             (Same::Name(_), verdict) => verdict,
         };
-        let payload = draft.payload.encode();
-        fits(payload.len(), EVENT_BYTES_MAX * 4)?;
-        let stream = draft.stream();
+        let same = match draft.same {
+            Same::Message => {
+                SameEntry::Message { feed: draft.feed.clone(), control_id: draft.control_id.clone(), verdict }
+            }
+            Same::Name(_) => SameEntry::Named,
+        };
+        let stream = draft.payload.stream();
         let header = Header {
             schema: SCHEMA_VERSION,
             event_id: event_id.to_vec(),
@@ -106,14 +98,17 @@ impl<S: Storage> Log<S> {
             cause: draft.cause.map(Position::to_proto),
             message_type: draft.message_type,
         };
-        let sealed = seal::seal(&self.vault, &header, &payload, key_slot.map_or(GENERAL_SLOT, |key| key.slot))?;
-        fits(sealed.bytes.len(), EVENT_BYTES_MAX)?;
-        let same = match draft.same {
-            Same::Message => SameEntry::Message { feed: header.feed, control_id: header.control_id, verdict },
-            Same::Name(_) => SameEntry::Named,
+        let unsealed = Unsealed::new(header, draft.payload.encode());
+        fits(unsealed.bytes(), EVENT_BYTES_MAX)?;
+        let slot = match record {
+            None => Some(GENERAL_SLOT),
+            Some(record) => self.shared.keys.get(record),
         };
-        let key_slot = record.zip(key_slot).filter(|(_, key)| !key.stored).map(|(record, key)| (record, key.slot));
-        Ok(Entry { stream, event_id, same, sealed, key_slot })
+        let body = match (record, slot) {
+            (Some(record), None) => Body::Unsealed(record, Box::new(unsealed)),
+            (_, slot) => Body::Sealed(unsealed.seal(&self.vault, slot.unwrap_or(GENERAL_SLOT))?),
+        };
+        Ok(Entry { stream, event_id, same, body })
     }
 }
 
@@ -121,11 +116,8 @@ impl<S: Storage> Log<S> {
 impl<S: Storage> EventLog for Log<S> {
     async fn append(&self, drafts: Vec<Draft>) -> Result<Vec<Receipt>, AppendError> {
         let Some(queue) = &self.queue else { return Err(Cause::new(ReadOnly).into()) };
-        let mut entries = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            entries.push(self.seal(draft).await?);
-        }
-        let bytes = entries.iter().map(|entry| entry.sealed.bytes.len()).sum();
+        let entries = drafts.into_iter().map(|draft| self.seal(draft)).collect::<Result<Vec<_>, _>>()?;
+        let bytes = entries.iter().map(|entry| entry.body.bytes()).sum();
         fits(bytes, CALL_BYTES_MAX)?;
         let (reply, receipts) = oneshot::channel();
         let closed = || AppendError::from(Cause::new(Closed));

@@ -1,18 +1,18 @@
 //! A log in memory, for tests: everything is that of the embedded log but the rows.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use weft_model::{EventId, Position, Pseudonym};
 
 use crate::{
-    FeedStatistics, Log, PartitionStatistics, ReadError, ReadLimit, Statistics, Stored, Vault,
+    Log, ReadError, ReadLimit, Statistics, Stored, Vault,
     error::Cause,
     seal::Sealed,
-    statistics::count_verdict,
-    storage::{Ends, Known, KnownMessage, MessageKey, Rows, Storage, Writing, partitions},
+    storage::{Count, Counted, Ends, Known, KnownMessage, MessageKey, Questions, Rows, Storage, Writing, of},
     vault::FIRST_RECORD_SLOT,
 };
 
@@ -30,7 +30,7 @@ struct Tables {
     named: HashMap<EventId, Position>,
     key_slots: HashMap<Pseudonym, u64>,
     feeds: HashMap<String, u32>,
-    verdicts: HashMap<(u32, i32), u64>,
+    counts: BTreeMap<Counted, Count>,
 }
 
 impl Log<Memory> {
@@ -48,8 +48,7 @@ impl Storage for Memory {
         let tables = self.lock();
         let mut page = Vec::new();
         let mut bytes = 0;
-        let events = tables.events.iter().zip(partitions()).find(|(_, partition)| *partition == from.partition);
-        let events = events.map(|(events, _)| events.iter().zip(0u64..)).into_iter().flatten();
+        let events = of(&tables.events, from.partition.stream).iter().zip(0u64..);
         for (event, offset) in events.filter(|(_, n)| (from.offset..size).contains(n)).take(limit.events) {
             bytes += event.bytes.len();
             let position = from.partition.at(offset);
@@ -61,32 +60,14 @@ impl Storage for Memory {
         Ok(page)
     }
 
-    async fn key_slot(&self, record: Pseudonym) -> Result<Option<u64>, ReadError> {
-        Ok(self.lock().key_slots.get(&record).copied())
-    }
-
     async fn sizes(&self) -> Result<[u64; 4], ReadError> {
         Ok(self.lock().sizes())
     }
 
     async fn statistics(&self) -> Result<Statistics, ReadError> {
         let tables = self.lock();
-        let sum = |events: &Vec<Sealed>| events.iter().map(|event| event.bytes.len() as u64).sum();
-        let partitions = partitions().into_iter().zip(&tables.events).map(|(partition, events)| PartitionStatistics {
-            partition,
-            events: events.len() as u64,
-            bytes: sum(events),
-        });
-        let mut feeds: Vec<FeedStatistics> = Vec::new();
-        for (name, number) in &tables.feeds {
-            let mut feed = FeedStatistics { feed: name.clone(), ..FeedStatistics::default() };
-            for ((_, verdict), count) in tables.verdicts.iter().filter(|((feed, _), _)| feed == number) {
-                count_verdict(&mut feed, *verdict, *count);
-            }
-            feeds.push(feed);
-        }
-        feeds.sort_by(|a, b| a.feed.cmp(&b.feed));
-        Ok(Statistics { partitions: partitions.collect(), feeds, disk_bytes: 0 })
+        let feeds = tables.feeds.iter().map(|(name, number)| (*number, name.clone())).collect();
+        Ok(Statistics::from_counts(tables.counts.clone(), &feeds, 0))
     }
 
     async fn close(&self) {}
@@ -100,12 +81,12 @@ impl Writing for Memory {
         Ok(Ends { sizes: tables.sizes(), next_key_slot, feeds: tables.feeds.clone() })
     }
 
-    async fn find(&mut self, messages: &[MessageKey], named: &[EventId]) -> Result<Known, Cause> {
+    async fn find(&mut self, questions: &Questions) -> Result<Known, Cause> {
         let tables = self.lock();
-        let stored = |key: &MessageKey| tables.messages.get(key).map(|known| (key.clone(), known.clone()));
         Ok(Known {
-            messages: messages.iter().filter_map(stored).collect(),
-            named: named.iter().filter_map(|id| tables.named.get(id).map(|position| (*id, *position))).collect(),
+            messages: pick(&tables.messages, &questions.messages),
+            named: pick(&tables.named, &questions.named),
+            key_slots: pick(&tables.key_slots, &questions.records),
         })
     }
 
@@ -119,11 +100,11 @@ impl Writing for Memory {
         }
         tables.named.extend(rows.named.iter().copied());
         tables.feeds.extend(rows.feeds.iter().map(|(number, name)| (name.clone(), *number)));
-        for (record, slot) in &rows.key_slots {
-            tables.key_slots.entry(*record).or_insert(*slot);
-        }
-        for (feed, verdict, count) in &rows.verdicts {
-            *tables.verdicts.entry((*feed, i32::from(*verdict))).or_default() += count;
+        tables.key_slots.extend(rows.key_slots.iter().copied());
+        for (counted, new) in &rows.counts {
+            let Count { count, bytes } = tables.counts.entry(*counted).or_default();
+            *count += new.count;
+            *bytes += new.bytes;
         }
         Ok(())
     }
@@ -141,4 +122,9 @@ impl Tables {
     fn sizes(&self) -> [u64; 4] {
         self.events.each_ref().map(|events| events.len() as u64)
     }
+}
+
+/// The entries of `all` with these keys.
+fn pick<K: Eq + Hash + Clone, V: Clone>(all: &HashMap<K, V>, keys: &[K]) -> HashMap<K, V> {
+    keys.iter().filter_map(|key| Some((key.clone(), all.get(key)?.clone()))).collect()
 }

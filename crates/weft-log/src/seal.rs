@@ -26,27 +26,58 @@ pub(crate) struct Sealed {
     pub(crate) leaf: [u8; 32],
 }
 
-/// Seals `payload` with the key in `slot`.
-pub(crate) fn seal(vault: &Vault, header: &Header, payload: &[u8], slot: u64) -> Result<Sealed, Cause> {
-    let (compression, plain) = match compress(payload) {
-        Some(smaller) => (Compression::Zstd, smaller),
-        None => (Compression::None, payload.to_vec()),
-    };
-    encrypt(vault, header, plain, compression, slot)
+/// An event that lacks only its key.
+#[derive(Debug)]
+pub(crate) struct Unsealed {
+    pub(crate) header: Header,
+    /// The payload, compressed where that makes it smaller.
+    plain: Vec<u8>,
+    compression: Compression,
 }
 
-/// The same event under another verdict: the header is authenticated with the payload, so both are sealed anew.
-pub(crate) fn reseal(vault: &Vault, sealed: &Sealed, verdict: Verdict) -> Result<Sealed, Cause> {
-    let envelope = Envelope::decode(sealed.bytes.clone()).map_err(Cause::new)?;
-    let mut header = Header::decode(&*envelope.header).map_err(Cause::new)?;
-    let part = envelope.parts.into_iter().next().ok_or_else(|| Cause::new("envelope without a part"))?;
-    let (compression, slot) = (part.compression(), part.key_slot);
-    let plain = decrypt(vault, part, &envelope.header).map_err(|e| match e {
-        DecryptError::Vault(e) => Cause::new(e),
-        DecryptError::Seal => Cause::new("own seal does not open"),
-    })?;
-    header.set_verdict(verdict);
-    encrypt(vault, &header, plain, compression, slot)
+impl Unsealed {
+    /// Does what takes longest: encodes and compresses.
+    pub(crate) fn new(header: Header, payload: Vec<u8>) -> Self {
+        match compress(&payload) {
+            Some(plain) => Self { header, plain, compression: Compression::Zstd },
+            None => Self { header, plain: payload, compression: Compression::None },
+        }
+    }
+
+    /// Bytes of the payload as it will be sealed; the header is a few hundred more.
+    pub(crate) fn bytes(&self) -> usize {
+        self.plain.len()
+    }
+
+    /// Seals with the key in `slot`.
+    pub(crate) fn seal(self, vault: &Vault, slot: u64) -> Result<Sealed, Cause> {
+        let Self { header, plain: mut ciphertext, compression } = self;
+        let header = header.encode_to_vec();
+        let mut nonce = [0; NONCE_BYTES];
+        vault.random().fill(&mut nonce);
+        let key = vault.key(slot).map_err(Cause::new)?;
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), associated(&header, 0), &mut ciphertext)
+            .map_err(|_| Cause::new("payload cannot be sealed"))?;
+        let part = SealedPart { key_slot: slot, compression: compression.into(), nonce: nonce.to_vec(), ciphertext };
+        let bytes = Bytes::from(Envelope { header, parts: vec![part] }.encode_to_vec());
+        Ok(Sealed { leaf: leaf_hash(&bytes), bytes })
+    }
+}
+
+impl Sealed {
+    /// The same event under another verdict: the header is authenticated with the payload, so both are sealed anew.
+    pub(crate) fn with_verdict(&self, vault: &Vault, verdict: Verdict) -> Result<Self, Cause> {
+        let envelope = Envelope::decode(self.bytes.clone()).map_err(Cause::new)?;
+        let mut header = Header::decode(&*envelope.header).map_err(Cause::new)?;
+        let part = envelope.parts.into_iter().next().ok_or_else(|| Cause::new("envelope without a part"))?;
+        let (compression, slot) = (part.compression(), part.key_slot);
+        let plain = decrypt(vault, part, &envelope.header).map_err(|e| match e {
+            DecryptError::Vault(e) => Cause::new(e),
+            DecryptError::Seal => Cause::new("own seal does not open"),
+        })?;
+        header.set_verdict(verdict);
+        Unsealed { header, plain, compression }.seal(vault, slot)
+    }
 }
 
 /// Opens a stored event.
@@ -83,24 +114,6 @@ pub fn header(stored: &Stored) -> Result<Header, OpenError> {
     let corrupt = |what| OpenError::Corrupt { position, what };
     let envelope = Envelope::decode(stored.bytes.clone()).map_err(|_| corrupt("envelope does not decode"))?;
     Header::decode(&*envelope.header).map_err(|_| corrupt("header does not decode"))
-}
-
-fn encrypt(
-    vault: &Vault,
-    header: &Header,
-    mut plain: Vec<u8>,
-    compression: Compression,
-    slot: u64,
-) -> Result<Sealed, Cause> {
-    let header = header.encode_to_vec();
-    let mut nonce = [0; NONCE_BYTES];
-    vault.random().fill(&mut nonce);
-    let key = vault.key(slot).map_err(Cause::new)?;
-    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), associated(&header, 0), &mut plain)
-        .map_err(|_| Cause::new("payload cannot be sealed"))?;
-    let part = SealedPart { key_slot: slot, compression: compression.into(), nonce: nonce.to_vec(), ciphertext: plain };
-    let bytes = Bytes::from(Envelope { header, parts: vec![part] }.encode_to_vec());
-    Ok(Sealed { leaf: leaf_hash(&bytes), bytes })
 }
 
 enum DecryptError {

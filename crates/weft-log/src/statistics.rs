@@ -1,8 +1,13 @@
 //! Counts of everything stored.
 
+use std::collections::{BTreeMap, HashMap};
+
 use weft_model::{Partition, Verdict};
 
-use crate::batch::verdict_of;
+use crate::{
+    batch::verdict_of,
+    storage::{Count, Counted, partitions},
+};
 
 /// Counts of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,13 +54,41 @@ impl FeedStatistics {
     }
 }
 
-/// Adds to the count that `verdict` (its number in the protobuf enum) belongs to.
-pub(crate) fn count_verdict(feed: &mut FeedStatistics, verdict: i32, count: u64) {
-    match verdict_of(verdict) {
-        Verdict::Accepted => feed.accepted += count,
-        Verdict::Duplicate => feed.duplicate += count,
-        Verdict::Conflict => feed.conflict += count,
-        Verdict::Quarantined => feed.quarantined += count,
-        Verdict::Unspecified => {}
+impl Statistics {
+    /// Puts together what a backend counted; `feeds` names them by number.
+    pub(crate) fn from_counts(
+        counts: impl IntoIterator<Item = (Counted, Count)>,
+        feeds: &HashMap<u32, String>,
+        disk_bytes: u64,
+    ) -> Self {
+        let partitions = partitions().map(|partition| PartitionStatistics { partition, events: 0, bytes: 0 });
+        let mut statistics = Self { partitions: partitions.into(), feeds: Vec::new(), disk_bytes };
+        let mut by_name: BTreeMap<&str, FeedStatistics> = BTreeMap::new();
+        for (Counted { stream, message }, Count { count, bytes }) in counts {
+            let verdict = message.map_or(Verdict::Unspecified, |(_, verdict)| verdict_of(verdict));
+            for of_stream in statistics.partitions.iter_mut().filter(|p| p.partition.stream == stream) {
+                of_stream.events += if verdict == Verdict::Duplicate { 0 } else { count };
+                of_stream.bytes += bytes;
+            }
+            if let Some(name) = message.and_then(|(feed, _)| feeds.get(&feed)) {
+                let feed = by_name.entry(name).or_default();
+                feed.feed.clone_from(name);
+                feed.add(verdict, count);
+            }
+        }
+        statistics.feeds = by_name.into_values().collect();
+        statistics
+    }
+}
+
+impl FeedStatistics {
+    fn add(&mut self, verdict: Verdict, count: u64) {
+        match verdict {
+            Verdict::Accepted => self.accepted += count,
+            Verdict::Duplicate => self.duplicate += count,
+            Verdict::Conflict => self.conflict += count,
+            Verdict::Quarantined => self.quarantined += count,
+            Verdict::Unspecified => {}
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! What a backend does: it stores the rows of a batch, all or none, and finds them again. Everything else is shared.
 
-use std::{collections::HashMap, future::Future};
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+};
 
-use weft_model::{EventId, Partition, Position, Pseudonym, Verdict};
+use weft_model::{EventId, Partition, Position, Pseudonym, Stream, Verdict};
 
 use crate::{ReadError, ReadLimit, Statistics, Stored, error::Cause, seal::Sealed};
 
@@ -15,9 +18,6 @@ pub trait Storage: Send + Sync + 'static {
         size: u64,
         limit: ReadLimit,
     ) -> impl Future<Output = Result<Vec<Stored>, ReadError>> + Send;
-
-    /// Slot of the key of a source record.
-    fn key_slot(&self, record: Pseudonym) -> impl Future<Output = Result<Option<u64>, ReadError>> + Send;
 
     /// Number of events in each partition.
     fn sizes(&self) -> impl Future<Output = Result<[u64; 4], ReadError>> + Send;
@@ -34,9 +34,8 @@ pub(crate) trait Writing: Send + 'static {
     /// Where the stored rows end. Called first, and after a batch that failed: whatever was left open by that is undone.
     fn resume(&mut self) -> impl Future<Output = Result<Ends, Cause>> + Send;
 
-    /// What is stored of these messages and named events.
-    fn find(&mut self, messages: &[MessageKey], named: &[EventId])
-    -> impl Future<Output = Result<Known, Cause>> + Send;
+    /// What is stored of these messages, named events and source records.
+    fn find(&mut self, questions: &Questions) -> impl Future<Output = Result<Known, Cause>> + Send;
 
     /// Stores the rows durably, all or none.
     fn store(&mut self, rows: &Rows) -> impl Future<Output = Result<(), Cause>> + Send;
@@ -70,11 +69,21 @@ pub(crate) struct KnownMessage {
     pub(crate) verdict: Verdict,
 }
 
+/// What to ask storage before a batch can be decided.
+#[derive(Debug, Default)]
+pub(crate) struct Questions {
+    pub(crate) messages: Vec<MessageKey>,
+    pub(crate) named: Vec<EventId>,
+    /// Records whose key slot is not remembered.
+    pub(crate) records: Vec<Pseudonym>,
+}
+
 /// What is stored already.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     pub(crate) messages: HashMap<MessageKey, Vec<KnownMessage>>,
     pub(crate) named: HashMap<EventId, Position>,
+    pub(crate) key_slots: HashMap<Pseudonym, u64>,
 }
 
 /// The rows of one batch.
@@ -88,13 +97,48 @@ pub(crate) struct Rows {
     pub(crate) named: Vec<(EventId, Position)>,
     /// Feeds named for the first time.
     pub(crate) feeds: Vec<(u32, String)>,
-    /// Key slots that are perhaps not stored yet.
+    /// Source records that are given a key slot.
     pub(crate) key_slots: Vec<(Pseudonym, u64)>,
-    /// What to add to the counts, by feed and verdict.
-    pub(crate) verdicts: Vec<(u32, Verdict, u64)>,
+    /// What to add to the counts.
+    pub(crate) counts: BTreeMap<Counted, Count>,
+}
+
+/// What is counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Counted {
+    pub(crate) stream: Stream,
+    /// Feed and verdict, for a message.
+    pub(crate) message: Option<(u32, i32)>,
+}
+
+/// How many arrived, and the bytes of the events that were stored of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
 }
 
 /// The partitions that these backends have: number 0 of each stream.
 pub(crate) fn partitions() -> [Partition; 4] {
-    weft_model::Stream::ALL.map(|stream| stream.partition(0))
+    Stream::ALL.map(|stream| stream.partition(0))
+}
+
+/// The one that belongs to `stream` of four in the order of [`Stream::ALL`].
+pub(crate) fn of<T>([feed, identity, control, access]: &[T; 4], stream: Stream) -> &T {
+    match stream {
+        Stream::Feed => feed,
+        Stream::Identity => identity,
+        Stream::Control => control,
+        Stream::Access => access,
+    }
+}
+
+/// As [`of`], to change it.
+pub(crate) fn of_mut<T>([feed, identity, control, access]: &mut [T; 4], stream: Stream) -> &mut T {
+    match stream {
+        Stream::Feed => feed,
+        Stream::Identity => identity,
+        Stream::Control => control,
+        Stream::Access => access,
+    }
 }

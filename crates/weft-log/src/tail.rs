@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::watch;
 use weft_model::{Partition, Position, Stream};
 
-use crate::{ReadError, ReadLimit, Stored, error::Closed, seal::Sealed};
+use crate::{ReadError, ReadLimit, Stored, error::Closed, seal::Sealed, storage::of};
 
 /// Bounds of what each stream keeps.
 const TAIL_BYTES_MAX: usize = 32 << 20;
@@ -89,7 +89,7 @@ impl Tail {
     }
 
     pub(crate) fn size(&self, partition: Partition) -> u64 {
-        if partition.number == 0 { tail_of(&self.lock(), partition.stream).size } else { 0 }
+        if partition.number == 0 { of(&self.lock(), partition.stream).size } else { 0 }
     }
 
     pub(crate) fn find(&self, from: Position, limit: ReadLimit) -> Found {
@@ -97,7 +97,7 @@ impl Tail {
             return Found::Here(Vec::new());
         }
         let streams = self.lock();
-        let tail = tail_of(&streams, from.partition.stream);
+        let tail = of(&streams, from.partition.stream);
         let oldest = tail.size - tail.events.len() as u64;
         if from.offset >= tail.size {
             return Found::Here(Vec::new());
@@ -116,15 +116,8 @@ impl Tail {
     }
 
     pub(crate) async fn wait(&self, partition: Partition, offset: u64) -> Result<u64, ReadError> {
-        let [feed, identity, control, access] = &self.levels;
-        let level = match partition.stream {
-            Stream::Feed => feed,
-            Stream::Identity => identity,
-            Stream::Control => control,
-            Stream::Access => access,
-        };
         let reached = |level: &Level| level.closed || (partition.number == 0 && level.size > offset);
-        match level.subscribe().wait_for(reached).await.map(|level| *level) {
+        match of(&self.levels, partition.stream).subscribe().wait_for(reached).await.map(|level| *level) {
             Ok(level) if !level.closed => Ok(level.size),
             _ => Err(ReadError::Unavailable(Closed.into())),
         }
@@ -147,15 +140,5 @@ impl StreamTail {
             let Some(oldest) = self.events.pop_front() else { break };
             self.bytes -= oldest.bytes.len();
         }
-    }
-}
-
-fn tail_of(streams: &[StreamTail; 4], stream: Stream) -> &StreamTail {
-    let [feed, identity, control, access] = streams;
-    match stream {
-        Stream::Feed => feed,
-        Stream::Identity => identity,
-        Stream::Control => control,
-        Stream::Access => access,
     }
 }

@@ -154,7 +154,7 @@ impl Vault {
         let path = keys_path(dir);
         let keys = File::open(&path).map_err(missing_or_io(&path))?;
         let slots = AtomicU64::new(0);
-        let cache = Mutex::new(Generations::new(CACHE_KEYS, |_| false));
+        let cache = Mutex::new(Generations::new(CACHE_KEYS));
         let refilling = Mutex::new(());
         let mut vault = Self { dir: dir.to_owned(), wrap, random, keys, slots, refilling, cache, names: [0; 32] };
         vault.unwrap_slot(GENERAL_SLOT)?;

@@ -8,8 +8,9 @@ use crate::{
     Receipt,
     batch::{self, Decider, Entry},
     error::Cause,
+    keys::Allocator,
     log::Shared,
-    storage::{Ends, Writing},
+    storage::{Ends, Known, Rows, Writing},
 };
 
 /// Bounds of one batch. A call is never split, so one large call may exceed them.
@@ -26,6 +27,7 @@ pub(crate) struct Submission {
 
 pub(crate) struct Writer<W> {
     shared: Arc<Shared>,
+    allocator: Allocator,
     writing: W,
     /// None after a failure, until storage says again where it ends.
     ends: Option<Ends>,
@@ -33,7 +35,7 @@ pub(crate) struct Writer<W> {
 
 impl<W: Writing> Writer<W> {
     pub(crate) fn new(shared: Arc<Shared>, writing: W, ends: Ends) -> Self {
-        Self { shared, writing, ends: Some(ends) }
+        Self { allocator: Allocator::new(Arc::clone(&shared.vault)), shared, writing, ends: Some(ends) }
     }
 
     /// Stores until the log is closed or dropped; what was queued before that is stored too.
@@ -90,18 +92,25 @@ impl<W: Writing> Writer<W> {
             Some(ends) => ends,
             None => self.resume().await?,
         };
-        let (questions, new_feeds) = batch::questions(&mut ends, calls.iter().flatten());
-        let known = self.writing.find(&questions.messages, &questions.named).await?;
-        let mut decider = Decider::new(&self.shared.vault, &ends, known, new_feeds);
+        let (questions, mut known, feeds) = batch::questions(&mut ends, &self.shared.keys, calls.iter().flatten());
+        let found = self.writing.find(&questions).await?;
+        known = Known { key_slots: known.key_slots.into_iter().chain(found.key_slots).collect(), ..found };
+        let mut unknown = questions.records;
+        unknown.retain(|record| !known.key_slots.contains_key(record));
+        let (given, next_key_slot) = self.allocator.give(unknown, ends.next_key_slot).await?;
+        known.key_slots.extend(&given);
+        let slots: Vec<_> = known.key_slots.iter().map(|(record, slot)| (*record, *slot)).collect();
+
+        let rows = Rows { feeds, key_slots: given.into_iter().collect(), ..Rows::default() };
+        let mut decider = Decider::new(&self.shared.vault, &ends, known, rows);
         let mut receipts = Vec::with_capacity(calls.len());
         for call in calls {
             receipts.push(call.into_iter().map(|entry| decider.decide(entry)).collect::<Result<_, _>>()?);
         }
         let (rows, sizes) = decider.finish();
         self.writing.store(&rows).await?;
-        ends.sizes = sizes;
-        self.ends = Some(ends);
-        self.shared.keys.stored(&rows.key_slots);
+        self.ends = Some(Ends { sizes, next_key_slot, ..ends });
+        self.shared.keys.remember(slots);
         self.shared.tail.publish(rows.events);
         Ok(receipts)
     }

@@ -14,13 +14,13 @@ use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, sqlite::SqliteConn
 use tokio::{sync::Notify, task::JoinHandle};
 
 /// Bytes of events between two checkpoints.
-const CHECKPOINT_EVERY_BYTES: usize = 8 << 20;
+const CHECKPOINT_EVERY_BYTES: u64 = 8 << 20;
 /// The writer finishes a checkpoint when the WAL holds this much.
 const WAL_BYTES_LONG: u64 = 24 << 20;
 
 pub(crate) struct Checkpointer {
     shared: Arc<Shared>,
-    written: usize,
+    written: u64,
     task: Option<JoinHandle<()>>,
 }
 
@@ -35,12 +35,12 @@ struct Shared {
 impl Checkpointer {
     pub(crate) fn start(connect: SqliteConnectOptions) -> Self {
         let shared = Arc::new(Shared::default());
-        let task = tokio::spawn(run(connect, Arc::clone(&shared)));
+        let task = tokio::spawn(serve(connect, Arc::clone(&shared)));
         Self { shared, written: 0, task: Some(task) }
     }
 
     /// Takes note of bytes written; true where the writer should finish a checkpoint now.
-    pub(crate) fn written(&mut self, bytes: usize) -> bool {
+    pub(crate) fn written(&mut self, bytes: u64) -> bool {
         self.written += bytes;
         if self.written >= CHECKPOINT_EVERY_BYTES {
             self.written = 0;
@@ -59,7 +59,7 @@ impl Checkpointer {
     }
 }
 
-async fn run(connect: SqliteConnectOptions, shared: Arc<Shared>) {
+async fn serve(connect: SqliteConnectOptions, shared: Arc<Shared>) {
     let mut connection = None;
     loop {
         shared.wanted.notified().await;
@@ -89,11 +89,11 @@ async fn look(connect: &SqliteConnectOptions, kept: &mut Option<SqliteConnection
         None => kept.insert(connect.connect().await?),
     };
     let page_bytes: i64 = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut *connection).await?;
-    Ok(finish(connection).await? * page_bytes.unsigned_abs())
+    Ok(run(connection).await? * page_bytes.unsigned_abs())
 }
 
 /// Moves what can be moved without stopping anyone; returns the pages in the WAL.
-pub(crate) async fn finish(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+pub(crate) async fn run(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
     let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;
     // -1 where there is no WAL.
     Ok(u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0))

@@ -7,16 +7,19 @@ use std::{
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use sqlx::{Row, SqliteConnection, sqlite::SqlitePool};
-use weft_model::{Partition, Position, Pseudonym, Stream};
+use sqlx::{
+    Row, SqliteConnection,
+    sqlite::{SqlitePool, SqliteRow},
+};
+use weft_model::{Position, Stream};
 
 use super::sql::is_damage;
 use crate::{
-    FeedStatistics, PartitionStatistics, ReadError, ReadLimit, Statistics, Stored,
+    ReadError, ReadLimit, Statistics, Stored,
     error::Cause,
     merkle::leaf_hash,
-    statistics::count_verdict,
-    storage::{Ends, Storage, partitions},
+    storage::{Count, Counted, Ends, Storage},
+    vault::FIRST_RECORD_SLOT,
 };
 
 const DAMAGED: &str = "the database file is damaged: restore it from a copy";
@@ -24,13 +27,6 @@ const DAMAGED: &str = "the database file is damaged: restore it from a copy";
 const ENDS: &str = "
     SELECT (SELECT max(offset) FROM event_feed), (SELECT max(offset) FROM event_identity),
       (SELECT max(offset) FROM event_control), (SELECT max(offset) FROM event_access)";
-
-/// One text, so that all counts are of one moment.
-const STATISTICS: &str = "
-    SELECT 0 AS kind, stream AS number, NULL AS name, events AS a, bytes AS b FROM partition_size
-    UNION ALL
-    SELECT 1, feed.number, feed.name, verdict, count FROM verdict_count JOIN feed ON feed.number = verdict_count.feed
-    ORDER BY 1, 3, 2";
 
 /// The rows of a log in SQLite.
 pub struct Sqlite {
@@ -77,41 +73,19 @@ impl Storage for Sqlite {
         Ok(page)
     }
 
-    async fn key_slot(&self, record: Pseudonym) -> Result<Option<u64>, ReadError> {
-        let slot: Option<i64> = sqlx::query_scalar("SELECT slot FROM key_slot WHERE record = ?")
-            .bind(record.to_vec())
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(unavailable)?;
-        Ok(slot.map(i64::unsigned_abs))
-    }
-
     async fn sizes(&self) -> Result<[u64; 4], ReadError> {
         let mut connection = self.readers.acquire().await.map_err(unavailable)?;
         sizes(&mut connection).await.map_err(unavailable)
     }
 
     async fn statistics(&self) -> Result<Statistics, ReadError> {
-        let rows = sqlx::query(STATISTICS).fetch_all(&self.readers).await.map_err(unavailable)?;
-        let mut statistics = Statistics { disk_bytes: disk_bytes(&self.dir), ..Statistics::default() };
-        for row in rows {
-            let (a, b): (i64, i64) = (row.try_get(3).map_err(unavailable)?, row.try_get(4).map_err(unavailable)?);
-            if row.try_get::<i64, _>(0).map_err(unavailable)? == 0 {
-                if let Some(partition) = partition_of(row.try_get(1).map_err(unavailable)?) {
-                    let (events, bytes) = (a.unsigned_abs(), b.unsigned_abs());
-                    statistics.partitions.push(PartitionStatistics { partition, events, bytes });
-                }
-                continue;
-            }
-            let name: &str = row.try_get(2).map_err(unavailable)?;
-            if statistics.feeds.last().is_none_or(|last| last.feed != name) {
-                statistics.feeds.push(FeedStatistics { feed: name.to_owned(), ..FeedStatistics::default() });
-            }
-            if let Some(feed) = statistics.feeds.last_mut() {
-                count_verdict(feed, i32::try_from(a).unwrap_or_default(), b.unsigned_abs());
-            }
-        }
-        Ok(statistics)
+        // One transaction, so that all counts are of one moment.
+        let mut transaction = self.readers.begin().await.map_err(unavailable)?;
+        let counts = counts(&mut transaction).await.map_err(unavailable)?;
+        let feeds = feeds(&mut transaction).await.map_err(unavailable)?;
+        transaction.commit().await.map_err(unavailable)?;
+        let feeds = feeds.into_iter().map(|(name, number)| (number, name)).collect();
+        Ok(Statistics::from_counts(counts, &feeds, disk_bytes(&self.dir)))
     }
 
     async fn close(&self) {
@@ -119,27 +93,35 @@ impl Storage for Sqlite {
     }
 }
 
-/// Where the stored rows end: five searches, whatever the size of the log.
+/// Where the stored rows end: a few searches, whatever the size of the log.
 pub(crate) async fn ends(connection: &mut SqliteConnection) -> Result<Ends, sqlx::Error> {
-    let next_key_slot: i64 = sqlx::query_scalar("SELECT next_key_slot FROM vault").fetch_one(&mut *connection).await?;
-    let feeds: Vec<(String, u32)> = sqlx::query_as("SELECT name, number FROM feed").fetch_all(&mut *connection).await?;
-    let sizes = sizes(connection).await?;
-    Ok(Ends { sizes, next_key_slot: next_key_slot.unsigned_abs(), feeds: feeds.into_iter().collect() })
+    let last: Option<i64> = sqlx::query_scalar("SELECT max(slot) FROM key_slot").fetch_one(&mut *connection).await?;
+    let next_key_slot = last.map_or(FIRST_RECORD_SLOT, |slot| slot.unsigned_abs() + 1);
+    let feeds = feeds(connection).await?.into_iter().collect();
+    Ok(Ends { sizes: sizes(connection).await?, next_key_slot, feeds })
 }
 
-/// The sizes as they are counted, which must be as they are stored.
-pub(crate) async fn counted_sizes(connection: &mut SqliteConnection) -> Result<[u64; 4], sqlx::Error> {
-    let mut sizes = [0; 4];
-    let rows: Vec<(i32, i64)> =
-        sqlx::query_as("SELECT stream, events FROM partition_size").fetch_all(connection).await?;
-    for (size, partition) in sizes.iter_mut().zip(partitions()) {
-        let row = rows.iter().find(|(number, _)| partition_of(*number) == Some(partition));
-        *size = row.map_or(0, |(_, events)| events.unsigned_abs());
-    }
-    Ok(sizes)
+/// Every count: one row for each stream, feed and verdict.
+pub(crate) async fn counts(connection: &mut SqliteConnection) -> Result<Vec<(Counted, Count)>, sqlx::Error> {
+    let rows = sqlx::query("SELECT stream, feed, verdict, count, bytes FROM count").fetch_all(connection).await?;
+    let counted = |row: SqliteRow| {
+        let number = row.try_get(0)?;
+        let stream = stream_of(number).ok_or_else(|| sqlx::Error::Decode("stream number".into()))?;
+        // A named event has the feed -1.
+        let feed = u32::try_from(row.try_get::<i64, _>(1)?).ok();
+        let verdict: i32 = row.try_get(2)?;
+        let count =
+            Count { count: row.try_get::<i64, _>(3)?.unsigned_abs(), bytes: row.try_get::<i64, _>(4)?.unsigned_abs() };
+        Ok((Counted { stream, message: feed.map(|feed| (feed, verdict)) }, count))
+    };
+    rows.into_iter().map(counted).collect()
 }
 
-async fn sizes(connection: &mut SqliteConnection) -> Result<[u64; 4], sqlx::Error> {
+async fn feeds(connection: &mut SqliteConnection) -> Result<Vec<(String, u32)>, sqlx::Error> {
+    sqlx::query_as("SELECT name, number FROM feed").fetch_all(connection).await
+}
+
+pub(crate) async fn sizes(connection: &mut SqliteConnection) -> Result<[u64; 4], sqlx::Error> {
     let last = sqlx::query(ENDS).fetch_one(connection).await?;
     let mut sizes = [0; 4];
     for (column, size) in sizes.iter_mut().enumerate() {
@@ -159,8 +141,9 @@ fn select(stream: Stream) -> &'static str {
     }
 }
 
-fn partition_of(number: i32) -> Option<Partition> {
-    partitions().into_iter().find(|partition| i32::from(partition.stream.to_proto()) == number)
+/// The stream with this number in the protobuf enum.
+pub(crate) fn stream_of(number: i32) -> Option<Stream> {
+    Stream::ALL.into_iter().find(|stream| i32::from(stream.to_proto()) == number)
 }
 
 /// All files of the log together; what cannot be looked at counts nothing.

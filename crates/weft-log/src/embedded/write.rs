@@ -1,59 +1,77 @@
 //! The writing half: one connection, one transaction per batch.
 
-use std::{collections::HashMap, fs::File, io};
+use std::{fs::File, io};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection,
+    ConnectOptions, Connection, Row, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteRow},
 };
-use weft_model::{EventId, Position, Stream};
+use weft_model::{EventId, Position, Pseudonym, Stream};
 
-use super::{checkpoint::Checkpointer, read, sql::Pack};
+use super::{
+    checkpoint::{self, Checkpointer},
+    read::{self, stream_of},
+    sql::{Pack, Parts, Texts},
+};
 use crate::{
     batch::verdict_of,
     error::Cause,
-    storage::{Ends, Known, KnownMessage, MessageKey, Rows, Writing},
+    storage::{Ends, Known, KnownMessage, Questions, Rows, Writing},
 };
 
-const FIND_MESSAGES: &str = "
-    SELECT asked.key, inbox.event_id, inbox.stream, inbox.offset, inbox.verdict
-    FROM json_each($2) AS asked
-    CROSS JOIN inbox ON inbox.feed = asked.value ->> 0
-      AND inbox.control_id = substr($1, asked.value ->> 1, asked.value ->> 2)";
+/// What to look up: the columns are the kind, the number of the question, and what was found. CROSS JOIN: what is asked is
+/// looked up, whatever the planner makes of tables that were never analysed.
+const FIND: Parts<3> = Parts {
+    before: "",
+    parts: [
+        "SELECT 0, asked.key, inbox.event_id, inbox.stream, inbox.offset, inbox.verdict
+         FROM json_each($R) AS asked CROSS JOIN inbox
+         WHERE inbox.feed = asked.value ->> 0 AND inbox.control_id = substr($B, asked.value ->> 1, asked.value ->> 2)",
+        "SELECT 1, asked.key, event_name.event_id, event_name.stream, event_name.offset, 0
+         FROM json_each($R) AS asked CROSS JOIN event_name WHERE event_name.event_id = substr($B, asked.value, 16)",
+        "SELECT 2, asked.key, key_slot.record, 0, key_slot.slot, 0
+         FROM json_each($R) AS asked CROSS JOIN key_slot WHERE key_slot.record = substr($B, asked.value, 16)",
+    ],
+    between: " UNION ALL ",
+    after: "",
+};
 
-const FIND_NAMED: &str = "
-    SELECT event_name.event_id, event_name.stream, event_name.offset
-    FROM json_each($2) AS asked
-    CROSS JOIN event_name ON event_name.event_id = substr($1, asked.value ->> 0, 16)";
+/// The events of one stream: each row says where the leaf hash and, after it, the envelope are.
+macro_rules! insert_events {
+    ($table:literal) => {
+        concat!(
+            "INSERT INTO ",
+            $table,
+            " (offset, leaf, envelope)
+             SELECT $F + key, substr($B, value >> 28, 32), substr($B, (value >> 28) + 32, value & 268435455)
+             FROM json_each($R)"
+        )
+    };
+}
 
-// CROSS JOIN: what is asked is looked up, whatever the planner makes of an unanalysed table.
-
-/// The tables that a batch may write, each with its statement. `$B` and `$R` stand for the blob and the rows of its pack.
-const STATEMENTS: [&str; 10] = [
-    "INSERT INTO event_feed (offset, leaf, envelope)
-       SELECT value ->> 0, substr($B, value ->> 1, 32), substr($B, (value ->> 1) + 32, value ->> 2) FROM json_each($R);",
-    "INSERT INTO event_identity (offset, leaf, envelope)
-       SELECT value ->> 0, substr($B, value ->> 1, 32), substr($B, (value ->> 1) + 32, value ->> 2) FROM json_each($R);",
-    "INSERT INTO event_control (offset, leaf, envelope)
-       SELECT value ->> 0, substr($B, value ->> 1, 32), substr($B, (value ->> 1) + 32, value ->> 2) FROM json_each($R);",
-    "INSERT INTO event_access (offset, leaf, envelope)
-       SELECT value ->> 0, substr($B, value ->> 1, 32), substr($B, (value ->> 1) + 32, value ->> 2) FROM json_each($R);",
-    "INSERT INTO inbox (feed, control_id, event_id, stream, offset, verdict)
-       SELECT value ->> 0, substr($B, value ->> 1, value ->> 2), substr($B, (value ->> 1) + (value ->> 2), 16),
-         value ->> 3, value ->> 4, value ->> 5 FROM json_each($R);",
-    "INSERT INTO event_name (event_id, stream, offset)
-       SELECT substr($B, value ->> 0, 16), value ->> 1, value ->> 2 FROM json_each($R);",
-    "INSERT INTO feed (number, name)
-       SELECT value ->> 0, CAST(substr($B, value ->> 1, value ->> 2) AS TEXT) FROM json_each($R);",
-    "INSERT OR IGNORE INTO key_slot (record, slot)
-       SELECT substr($B, value ->> 0, 16), value ->> 1 FROM json_each($R);
-     UPDATE vault SET next_key_slot = max(next_key_slot, (SELECT max(value ->> 1) + 1 FROM json_each($R)));",
-    "INSERT INTO verdict_count (feed, verdict, count)
-       SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($R) WHERE true
-       ON CONFLICT (feed, verdict) DO UPDATE SET count = count + excluded.count;",
-    "UPDATE partition_size SET events = events + (rows.value ->> 1), bytes = bytes + (rows.value ->> 2)
-       FROM json_each($R) AS rows WHERE stream = rows.value ->> 0;",
-];
+/// What to write, all or none.
+const STORE: Parts<9> = Parts {
+    before: "BEGIN IMMEDIATE; ",
+    parts: [
+        insert_events!("event_feed"),
+        insert_events!("event_identity"),
+        insert_events!("event_control"),
+        insert_events!("event_access"),
+        "INSERT INTO inbox (feed, control_id, event_id, stream, offset, verdict)
+         SELECT value ->> 0, substr($B, value ->> 1, value ->> 2), substr($B, (value ->> 1) + (value ->> 2), 16),
+           value ->> 3, value ->> 4, value ->> 5 FROM json_each($R)",
+        "INSERT INTO event_name (event_id, stream, offset)
+         SELECT substr($B, value ->> 0, 16), value ->> 1, value ->> 2 FROM json_each($R)",
+        "INSERT INTO feed (number, name)
+         SELECT value ->> 0, CAST(substr($B, value ->> 1, value ->> 2) AS TEXT) FROM json_each($R)",
+        "INSERT INTO key_slot (slot, record) SELECT value ->> 0, substr($B, value ->> 1, 16) FROM json_each($R)",
+        "INSERT INTO count (stream, feed, verdict, count, bytes)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each($R) WHERE true
+         ON CONFLICT DO UPDATE SET count = count + excluded.count, bytes = bytes + excluded.bytes",
+    ],
+    between: "; ",
+    after: "; COMMIT",
+};
 
 /// The connection that writes.
 pub(crate) struct SqliteWriter {
@@ -61,8 +79,8 @@ pub(crate) struct SqliteWriter {
     /// None after a failure, until it is made anew: that undoes whatever the failure left open.
     connection: Option<SqliteConnection>,
     checkpointer: Checkpointer,
-    /// Statement texts by the tables that they write (one bit each).
-    texts: HashMap<u16, String>,
+    find: Texts,
+    store: Texts,
     /// Held until the log is closed.
     lock: Option<File>,
 }
@@ -74,11 +92,8 @@ impl SqliteWriter {
         checkpointer: Checkpointer,
         lock: File,
     ) -> Self {
-        Self { connect, connection: Some(connection), checkpointer, texts: HashMap::new(), lock: Some(lock) }
-    }
-
-    fn connection(&mut self) -> Result<&mut SqliteConnection, Cause> {
-        self.connection.as_mut().ok_or_else(|| Cause::new(io::Error::from(io::ErrorKind::NotConnected)))
+        let (find, store) = (Texts::default(), Texts::default());
+        Self { connect, connection: Some(connection), checkpointer, find, store, lock: Some(lock) }
     }
 }
 
@@ -94,32 +109,26 @@ impl Writing for SqliteWriter {
         Ok(ends)
     }
 
-    async fn find(&mut self, messages: &[MessageKey], named: &[EventId]) -> Result<Known, Cause> {
-        let connection = self.connection()?;
+    async fn find(&mut self, questions: &Questions) -> Result<Known, Cause> {
+        let query = FIND.query(&mut self.find, pack_questions(questions));
+        let found = query.fetch_all(connected(&mut self.connection)?).await.map_err(Cause::new)?;
         let mut known = Known::default();
-        if !messages.is_empty() {
-            known.messages = find_messages(connection, messages).await.map_err(Cause::new)?;
-        }
-        if !named.is_empty() {
-            known.named = find_named(connection, named).await.map_err(Cause::new)?;
+        for row in found {
+            add_known(&mut known, &row, questions).map_err(Cause::new)?;
         }
         Ok(known)
     }
 
     async fn store(&mut self, rows: &Rows) -> Result<(), Cause> {
-        let bytes: usize = rows.events.iter().flatten().map(|event| event.bytes.len()).sum();
-        let packs = pack(rows);
-        let tables = packs.iter().zip(0u16..).fold(0, |bits, (pack, n)| bits | u16::from(!pack.is_empty()) << n);
-        let text = self.texts.entry(tables).or_insert_with(|| text(tables)).clone();
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for pack in packs.into_iter().filter(|pack| !pack.is_empty()) {
-            let (bytes, rows) = pack.finish();
-            query = query.bind(bytes).bind(rows);
-        }
-        query.execute(self.connection()?).await.map_err(Cause::new)?;
-        if self.checkpointer.written(bytes) {
-            let connection = self.connection()?;
-            super::checkpoint::finish(connection).await.map_err(Cause::new)?;
+        let query = STORE.query(&mut self.store, pack_rows(rows));
+        let connection = connected(&mut self.connection)?;
+        query.execute(&mut *connection).await.map_err(Cause::new)?;
+        let bytes = rows.counts.values().map(|count| count.bytes).sum();
+        if self.checkpointer.written(bytes)
+            && let Err(error) = checkpoint::run(connection).await
+        {
+            // The batch is stored; the WAL stays long until the next time.
+            tracing::warn!(error = &error as &dyn std::error::Error, "log checkpoint failed");
         }
         Ok(())
     }
@@ -135,103 +144,86 @@ impl Writing for SqliteWriter {
     }
 }
 
-async fn find_messages(
-    connection: &mut SqliteConnection,
-    keys: &[MessageKey],
-) -> Result<HashMap<MessageKey, Vec<KnownMessage>>, sqlx::Error> {
-    let mut asked = Pack::default();
-    for key in keys {
-        let start = asked.bytes(&key.control_id);
-        asked.row(&[key.feed.into(), start, key.control_id.len() as i64]);
+fn connected(connection: &mut Option<SqliteConnection>) -> Result<&mut SqliteConnection, Cause> {
+    connection.as_mut().ok_or_else(|| Cause::new(io::Error::from(io::ErrorKind::NotConnected)))
+}
+
+/// The rows of each part of [`FIND`].
+fn pack_questions(questions: &Questions) -> [Pack; 3] {
+    let mut packs: [Pack; 3] = Default::default();
+    let [messages, named, records] = &mut packs;
+    for key in &questions.messages {
+        let start = messages.bytes(&key.control_id);
+        messages.row(&[key.feed.into(), start, key.control_id.len() as i64]);
     }
-    let (bytes, rows) = asked.finish();
-    let found = sqlx::query(FIND_MESSAGES).bind(bytes).bind(rows).fetch_all(connection).await?;
-    let mut known: HashMap<MessageKey, Vec<KnownMessage>> = HashMap::with_capacity(found.len());
-    for row in found {
-        let key = usize::try_from(row.try_get::<i64, _>(0)?).ok().and_then(|n| keys.get(n));
-        let key = key.ok_or(sqlx::Error::RowNotFound)?;
-        let verdict = verdict_of(row.try_get(4)?);
-        let message = KnownMessage { event_id: event_id(&row, 1)?, position: position(&row, 2)?, verdict };
-        let known = known.entry(key.clone()).or_default();
-        // Asked twice in one batch, it is found twice.
-        if !known.contains(&message) {
-            known.push(message);
+    for event_id in &questions.named {
+        let start = named.bytes(&event_id.0);
+        named.number(start);
+    }
+    for record in &questions.records {
+        let start = records.bytes(&record.0);
+        records.number(start);
+    }
+    packs
+}
+
+fn add_known(known: &mut Known, row: &SqliteRow, questions: &Questions) -> Result<(), sqlx::Error> {
+    let number = usize::try_from(row.try_get::<i64, _>(1)?).unwrap_or(usize::MAX);
+    match row.try_get::<i64, _>(0)? {
+        0 => {
+            let key = questions.messages.get(number).ok_or(sqlx::Error::RowNotFound)?;
+            let verdict = verdict_of(row.try_get(5)?);
+            let message = KnownMessage { event_id: EventId(id(row)?), position: position(row)?, verdict };
+            let messages = known.messages.entry(key.clone()).or_default();
+            // What is asked twice in one batch is found twice.
+            if !messages.contains(&message) {
+                messages.push(message);
+            }
+        }
+        1 => {
+            known.named.insert(EventId(id(row)?), position(row)?);
+        }
+        _ => {
+            known.key_slots.insert(Pseudonym(id(row)?), row.try_get::<i64, _>(4)?.unsigned_abs());
         }
     }
-    Ok(known)
+    Ok(())
 }
 
-async fn find_named(
-    connection: &mut SqliteConnection,
-    ids: &[EventId],
-) -> Result<HashMap<EventId, Position>, sqlx::Error> {
-    let mut asked = Pack::default();
-    for id in ids {
-        let start = asked.bytes(&id.0);
-        asked.row(&[start]);
-    }
-    let (bytes, rows) = asked.finish();
-    let found = sqlx::query(FIND_NAMED).bind(bytes).bind(rows).fetch_all(connection).await?;
-    found.iter().map(|row| Ok((event_id(row, 0)?, position(row, 1)?))).collect()
+fn id(row: &SqliteRow) -> Result<[u8; 16], sqlx::Error> {
+    let bytes: &[u8] = row.try_get(2)?;
+    bytes.try_into().map_err(|_| sqlx::Error::Decode("identifier of other than 16 bytes".into()))
 }
 
-fn event_id(row: &SqliteRow, column: usize) -> Result<EventId, sqlx::Error> {
-    EventId::from_bytes(row.try_get(column)?)
-        .map_err(|error| sqlx::Error::ColumnDecode { index: column.to_string(), source: error.into() })
+fn position(row: &SqliteRow) -> Result<Position, sqlx::Error> {
+    let stream = stream_of(row.try_get(3)?).ok_or_else(|| sqlx::Error::Decode("stream number".into()))?;
+    Ok(stream.partition(0).at(row.try_get::<i64, _>(4)?.unsigned_abs()))
 }
 
-/// From a stream's number and an offset in the column after it.
-fn position(row: &SqliteRow, column: usize) -> Result<Position, sqlx::Error> {
-    let number: i32 = row.try_get(column)?;
-    let stream = Stream::ALL.into_iter().find(|stream| i32::from(stream.to_proto()) == number);
-    let stream = stream.ok_or_else(|| sqlx::Error::ColumnDecode {
-        index: column.to_string(),
-        source: weft_model::PositionError.into(),
-    })?;
-    Ok(stream.partition(0).at(row.try_get::<i64, _>(column + 1)?.unsigned_abs()))
-}
-
-/// The text that writes these tables in one transaction.
-fn text(tables: u16) -> String {
-    let mut text = "BEGIN IMMEDIATE;\n".to_owned();
-    let mut argument = 1;
-    for (statement, n) in STATEMENTS.iter().zip(0..) {
-        if tables & 1 << n != 0 {
-            text += &statement.replace("$B", &format!("${argument}")).replace("$R", &format!("${}", argument + 1));
-            argument += 2;
-        }
-    }
-    text + "COMMIT"
-}
-
-/// The rows of each statement, in their order.
-fn pack(rows: &Rows) -> [Pack; STATEMENTS.len()] {
-    let mut packs: [Pack; STATEMENTS.len()] = Default::default();
-    let [feed, identity, control, access, inbox, names, feeds, key_slots, verdicts, sizes] = &mut packs;
-    let streams = [feed, identity, control, access].into_iter().zip(Stream::ALL);
-    for ((pack, stream), (events, first)) in streams.zip(rows.events.iter().zip(rows.first)) {
-        let bytes: usize = events.iter().map(|event| event.bytes.len()).sum();
-        pack.reserve(bytes + 32 * events.len());
-        for (event, offset) in events.iter().zip(first..) {
+/// The rows of each part of [`STORE`].
+fn pack_rows(rows: &Rows) -> [Pack; 9] {
+    let mut packs: [Pack; 9] = Default::default();
+    let [feed, identity, control, access, inbox, names, feeds, key_slots, counts] = &mut packs;
+    for (pack, (events, first)) in [feed, identity, control, access].into_iter().zip(rows.events.iter().zip(rows.first))
+    {
+        pack.first = first as i64;
+        pack.reserve(events.iter().map(|event| event.leaf.len() + event.bytes.len()).sum());
+        for event in events {
             let start = pack.bytes(&event.leaf);
             pack.bytes(&event.bytes);
-            pack.row(&[offset as i64, start, event.bytes.len() as i64]);
-        }
-        if !events.is_empty() {
-            sizes.row(&[number(stream), events.len() as i64, bytes as i64]);
+            pack.slice(start, event.bytes.len());
         }
     }
     for (key, message) in &rows.messages {
         let start = inbox.bytes(&key.control_id);
         inbox.bytes(&message.event_id.0);
-        let Position { partition, offset } = message.position;
-        let verdict = i32::from(message.verdict).into();
+        let (stream, offset) = (number(message.position.partition.stream), message.position.offset as i64);
         let bytes = key.control_id.len() as i64;
-        inbox.row(&[key.feed.into(), start, bytes, number(partition.stream), offset as i64, verdict]);
+        inbox.row(&[key.feed.into(), start, bytes, stream, offset, i32::from(message.verdict).into()]);
     }
-    for (event_id, Position { partition, offset }) in &rows.named {
+    for (event_id, position) in &rows.named {
         let start = names.bytes(&event_id.0);
-        names.row(&[start, number(partition.stream), *offset as i64]);
+        names.row(&[start, number(position.partition.stream), position.offset as i64]);
     }
     for (feed, name) in &rows.feeds {
         let start = feeds.bytes(name.as_bytes());
@@ -239,10 +231,11 @@ fn pack(rows: &Rows) -> [Pack; STATEMENTS.len()] {
     }
     for (record, slot) in &rows.key_slots {
         let start = key_slots.bytes(&record.0);
-        key_slots.row(&[start, *slot as i64]);
+        key_slots.row(&[*slot as i64, start]);
     }
-    for (feed, verdict, count) in &rows.verdicts {
-        verdicts.row(&[(*feed).into(), i32::from(*verdict).into(), *count as i64]);
+    for (counted, count) in &rows.counts {
+        let (feed, verdict) = counted.message.map_or((-1, 0), |(feed, verdict)| (feed.into(), verdict.into()));
+        counts.row(&[number(counted.stream), feed, verdict, count.count as i64, count.bytes as i64]);
     }
     packs
 }

@@ -1,0 +1,228 @@
+//! How fast the embedded log appends, and reads back.
+//!
+//! Closed loop: each task appends one event of about 1.4 KB raw message and 3 KB facts, waits for its receipt, and goes on;
+//! eight events for each source record. The same work is done by every setting. Beside it stands the time that the same
+//! disk takes for one write of 64 KiB and one fdatasync, because nobody can be durable faster than that.
+//!
+//! ```text
+//! cargo run --release -p weft-log --example append_speed -- [DIRECTORY] [TASKS] [SECONDS] [PAGE_BYTES]
+//! ```
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and fails by panicking"
+)]
+
+use std::{
+    env,
+    io::Write,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use weft_log::{Draft, EmbeddedLog, EventLog, OpenOptions, ReadLimit, Same, Vault};
+use weft_model::{
+    Payload, Random, SourceRecordId, Stream, Verdict,
+    proto::event::{Fact, Line, MessageReceived, Precision, When},
+};
+
+struct System;
+
+impl Random for System {
+    #[expect(clippy::disallowed_methods, reason = "the one real source of chance in this program")]
+    fn fill(&self, bytes: &mut [u8]) {
+        aws_lc_rs::rand::fill(bytes).unwrap();
+    }
+}
+
+fn main() {
+    let mut arguments = env::args().skip(1);
+    let dir = arguments.next().unwrap_or_else(|| "target/append_speed".to_owned());
+    let tasks: u64 = arguments.next().map_or(32, |n| n.parse().unwrap());
+    let seconds: u64 = arguments.next().map_or(10, |n| n.parse().unwrap());
+    let page_bytes: u32 = arguments.next().map_or(8192, |n| n.parse().unwrap());
+    let dir = Path::new(&dir);
+    let _ = std::fs::remove_dir_all(dir);
+    std::fs::create_dir_all(dir).unwrap();
+    print_fsync(dir);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        append(dir, tasks, Duration::from_secs(seconds), page_bytes).await;
+        print_fsync(dir);
+        read(dir).await;
+    });
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+fn print_fsync(dir: &Path) {
+    let mut times: Vec<Duration> = Vec::new();
+    let path = dir.join("fsync");
+    let mut file = std::fs::File::create(&path).unwrap();
+    for _ in 0..200 {
+        let start = Instant::now();
+        file.write_all(&[7; 64 << 10]).unwrap();
+        file.sync_data().unwrap();
+        times.push(start.elapsed());
+    }
+    std::fs::remove_file(path).unwrap();
+    println!("64 KiB write + fdatasync: {}", percentiles(&mut times));
+}
+
+async fn append(dir: &Path, tasks: u64, duration: Duration, page_bytes: u32) {
+    Vault::create(&dir.join("vault"), &System).unwrap();
+    let vault = Arc::new(Vault::open(&dir.join("vault"), Arc::new(System)).unwrap());
+    let log = EmbeddedLog::open(OpenOptions { page_bytes, ..OpenOptions::new(dir.join("log"), vault) }).await.unwrap();
+    let log = Arc::new(log);
+    let next = Arc::new(AtomicU64::new(0));
+    let (start, cpu) = (Instant::now(), cpu_time());
+    let task = || {
+        let (log, next) = (Arc::clone(&log), Arc::clone(&next));
+        tokio::spawn(async move {
+            let mut times = Vec::new();
+            while start.elapsed() < duration {
+                let draft = message(next.fetch_add(1, Ordering::Relaxed));
+                let asked = Instant::now();
+                log.append(vec![draft]).await.unwrap();
+                times.push(asked.elapsed());
+            }
+            times
+        })
+    };
+    let running: Vec<_> = (0..tasks).map(|_| task()).collect();
+    let mut times = Vec::new();
+    for task in running {
+        times.extend(task.await.unwrap());
+    }
+    let (elapsed, cpu) = (start.elapsed().as_secs_f64(), cpu_time() - cpu);
+    let statistics = log.statistics().await.unwrap();
+    println!(
+        "{tasks} tasks, pages of {page_bytes}: {:.0} appends/s, {}, {:.1} us CPU each, {} B stored each, {} MB on disk",
+        times.len() as f64 / elapsed,
+        percentiles(&mut times),
+        cpu * 1e6 / times.len() as f64,
+        statistics.partitions[0].bytes / times.len() as u64,
+        statistics.disk_bytes >> 20,
+    );
+    log.close().await;
+}
+
+async fn read(dir: &Path) {
+    let vault = Arc::new(Vault::open(&dir.join("vault"), Arc::new(System)).unwrap());
+    let opening = Instant::now();
+    let log = EmbeddedLog::open(OpenOptions::new(dir.join("log"), vault)).await.unwrap();
+    println!("opened in {:.1} ms", opening.elapsed().as_secs_f64() * 1e3);
+    let partition = Stream::Feed.partition(0);
+    let size = log.size(partition).await.unwrap();
+    for open in [false, true] {
+        let (mut offset, start, cpu) = (0, Instant::now(), cpu_time());
+        while offset < size {
+            let page = log.read(partition.at(offset), ReadLimit::PAGE).await.unwrap();
+            offset += page.len() as u64;
+            if open {
+                for stored in &page {
+                    std::hint::black_box(log.open(stored).await.unwrap());
+                }
+            }
+        }
+        let (elapsed, cpu) = (start.elapsed().as_secs_f64(), cpu_time() - cpu);
+        let what = if open { "read and opened" } else { "read" };
+        println!(
+            "{what} {size} events: {:.0}/s, {:.1} us CPU each ({:.0}/s on one core)",
+            size as f64 / elapsed,
+            cpu * 1e6 / size as f64,
+            size as f64 / cpu
+        );
+    }
+    log.close().await;
+}
+
+/// Seconds of processor time that this process has used, user and system.
+fn cpu_time() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+fn percentiles(times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+    format!("p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, most {:.1} ms", at(0.5), at(0.99), at(0.999), at(1.0))
+}
+
+/// An admission with a few facts; no two are alike.
+fn message(n: u64) -> Draft {
+    let record = n / 8 * 7919 % 1_000_003;
+    let word = |salt: u64| (n.wrapping_mul(6364136223846793005).wrapping_add(salt * 1442695040888963407)) >> 40;
+    let mut raw =
+        format!("MSH|^~\\&|PAS|RYJ|WEFT|WEFT|20240501103005||ADT^A01|MSG{n:010}|P|2.4\rEVN|A01|20240501103005\r");
+    raw += &format!(
+        "PID|1||{record:07}^^^RYJ^MR~99900{:05}^^^NHS^NH||FAMILY{}^GIVEN{}||19{:02}0{}1{}|F|||{} HIGH STREET^^LONDON^^W{} {}AB\r",
+        word(1) % 100_000,
+        word(2),
+        word(3),
+        word(4) % 100,
+        1 + word(5) % 9,
+        word(6) % 9,
+        word(7) % 300,
+        word(8) % 14,
+        word(9) % 9
+    );
+    while raw.len() < 1400 {
+        raw += &format!(
+            "OBX|{}|NM|{}^Observation name^L||{}.{}|mmol/L|3.5-5.3|N|||F|||20240501{:06}\r",
+            raw.len(),
+            word(raw.len() as u64),
+            word(3 + raw.len() as u64) % 50,
+            word(10) % 10,
+            word(11) % 240_000
+        );
+    }
+    let when = || {
+        Some(When {
+            start_us: 1_714_555_805_000_000 + word(12) as i64,
+            precision: Precision::Second.into(),
+            offset_s: 3600,
+            offset_stated: false,
+        })
+    };
+    let fact = |k: u64| {
+        Fact {
+        resource_type: "Observation".to_owned(),
+        id: format!("{:032x}", u128::from(word(k)) << 64 | u128::from(word(k + 1))),
+        resource: format!(
+            "{{\"resourceType\":\"Observation\",\"status\":\"final\",\"identifier\":[{{\"system\":\"urn:ryj\",\"value\":\"{}\"}}],\"code\":{{\"coding\":[{{\"system\":\"http://loinc.org\",\"code\":\"{}-{}\",\"display\":\"Potassium [Moles/volume] in Serum or Plasma\"}}]}},\"subject\":{{\"reference\":\"Patient/\"}},\"effectiveDateTime\":\"2024-05-01T10:30:05+01:00\",\"valueQuantity\":{{\"value\":{}.{},\"unit\":\"mmol/L\",\"system\":\"http://unitsofmeasure.org\"}}}}",
+            word(k + 2), word(k + 3) % 99_999, word(k + 4) % 10, word(k + 5) % 30, word(k + 6) % 10
+        )
+        .into(),
+        occurred: when(),
+        recorded: when(),
+        location: format!("OBX[{k}]"),
+        line: Some(Line { title: "Potassium".to_owned(), detail: format!("{}.{} mmol/L (3.5-5.3)", word(k) % 9, word(k + 1) % 9), status: "final".to_owned(), ..Line::default() }),
+        ..Fact::default()
+    }
+    };
+    Draft {
+        same: Same::Message,
+        feed: "ryj-pas".to_owned(),
+        control_id: format!("MSG{n:010}"),
+        message_type: "ADT^A01".to_owned(),
+        verdict: Verdict::Accepted,
+        received_us: 1_714_555_805_250_000 + n as i64,
+        cause: None,
+        payload: Payload::MessageReceived(MessageReceived {
+            raw: raw.into(),
+            record: Some(SourceRecordId {
+                organisation: "RYJ".to_owned(),
+                system: "RYJ-MRN".to_owned(),
+                value: format!("{record:07}"),
+            }),
+            facts: (0..5).map(|k| fact(k * 10)).collect(),
+            ..MessageReceived::default()
+        }),
+    }
+}
