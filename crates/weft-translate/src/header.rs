@@ -8,7 +8,6 @@ use bytes::Bytes;
 use crate::hl7v2::{Message, Separators};
 
 /// An MSH segment. Empty where the message has none.
-#[derive(Debug, Clone)]
 pub(crate) struct Header {
     bytes: Bytes,
     pub(crate) separators: Separators,

@@ -30,7 +30,7 @@ const NHS_TYPES: [&str; 4] = ["NH", "NHS", "NHSNMBR", "NHSNBR"];
 const LOCAL_TYPES: [&str; 6] = ["MR", "PI", "PT", "PN", "AN", "VN"];
 
 /// What a message says of who it is about.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Identified {
     /// Key of the source record; `None` where the message names nobody.
     pub(crate) record: Option<SourceRecordId>,
@@ -65,7 +65,8 @@ pub(crate) fn read_pid3(message: &Message<'_>, profile: &Profile) -> Identified 
     });
     read.record = own.map(|cx| record(&cx, profile, None));
     for cx in &others {
-        if own.is_none_or(|own| own.location() != cx.location()) {
+        // Where the key came from PID-2, there are no others.
+        if own.is_none_or(|own| own.number() != cx.number()) {
             read.identifiers.push(other(cx, profile));
         }
     }
@@ -279,6 +280,7 @@ fn own_key<'a>(others: &[Repetition<'a>], profile: &Profile, issues: &mut Vec<Is
 }
 
 fn record(cx: &Repetition<'_>, profile: &Profile, survivor: Option<&SourceRecordId>) -> SourceRecordId {
+    let survivor = survivor.filter(|survivor| survivor.system != NHS_NUMBER_SYSTEM);
     let system = match (profile.identifier_system(), system_of(cx), survivor) {
         (Some(system), _, _) => system.to_owned(),
         (None, Some(system), _) => system,
@@ -464,7 +466,8 @@ mod tests {
     #[test]
     fn merges() {
         let check = |segment: &str, rules: &str, wanted: &str| {
-            let message = format!("MSH|^~\\&|A\rPID|1||77^^^PAS\r{segment}");
+            let survivor = if segment.starts_with("PID") { "" } else { "PID|1||77^^^PAS\r" };
+            let message = format!("MSH|^~\\&|A\r{survivor}{segment}");
             let message = Message::index(&message).unwrap();
             let profile = profile(rules);
             let survivor = read_pid3(&message, &profile).record;
@@ -475,6 +478,7 @@ mod tests {
         check("MRG|1234", "", "RYJ/PAS/1234 MRG-1");
         check("MRG|1234", "system = \"MRN\"", "RYJ/MRN/1234 MRG-1");
         check("MRG|1234^^^OLD", "", "RYJ/OLD/1234 MRG-1");
+        check(&format!("PID|1||{GOOD}^^^NHS\rMRG|1234"), "", "RYJ/RYJ/1234 MRG-1");
         check("MRG|1234", "local = { authority = \"PAS\" }", "RYJ/PAS/1234 MRG-1");
         check(&format!("MRG|{GOOD}^^^NHS~1234^^^PAS"), "", "RYJ/PAS/1234 MRG-1[2]");
         check("MRG|401 023 2137^^^NHS", "", &format!("RYJ/{NHS_NUMBER_SYSTEM}/{GOOD} MRG-1"));

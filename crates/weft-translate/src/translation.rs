@@ -1,5 +1,7 @@
 //! From bytes to a message with its facts and its verdict.
 
+use std::{borrow::Cow, fmt};
+
 use bytes::Bytes;
 use weft_model::{
     Verdict,
@@ -24,7 +26,6 @@ const CONTROL_ID_CHARACTERS_MAX: usize = 199;
 
 /// What translation made of one message. There is one for every message, readable or not: `message.raw` is always what
 /// was sent.
-#[derive(Debug)]
 pub struct Translation {
     /// MSH-10; at most 199 characters. Empty where the message has none.
     pub control_id: String,
@@ -38,6 +39,14 @@ pub struct Translation {
     pub(crate) header: Header,
     /// Why it is quarantined.
     pub(crate) problem: Option<Issue>,
+}
+
+/// Says what became of it, not what it says.
+impl fmt::Debug for Translation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, reason) = (&self.message_type, &self.message.reason);
+        write!(f, "Translation({kind}, {:?}, {reason:?})", self.verdict)
+    }
 }
 
 /// What became of a message, for its acknowledgement.
@@ -82,7 +91,7 @@ pub fn translate(raw: Bytes, profile: &Profile, revision: u64) -> Translation {
             Read { control_id: String::new(), message_type: String::new(), header: Header::find(&raw, None) }
         }
     };
-    if matches!(text, std::borrow::Cow::Owned(_)) {
+    if matches!(text, Cow::Owned(_)) {
         for issue in received.issues.iter_mut().skip(decoded) {
             place_in_raw(issue, &raw, set);
         }

@@ -1,6 +1,6 @@
 //! A field, and its repetitions, components and subcomponents: split when asked for.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use hl7_parser::parser::parse_component_with_separators;
 
@@ -10,7 +10,7 @@ use super::{Segment, escape::unescape, index::Separators};
 const NULL: &str = "\"\"";
 
 /// One field of a segment; absent where the segment does not have it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Field<'a> {
     segment: Segment<'a>,
     number: usize,
@@ -20,7 +20,7 @@ pub struct Field<'a> {
 }
 
 /// One repetition of a field.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Repetition<'a> {
     field: Field<'a>,
     number: usize,
@@ -28,7 +28,7 @@ pub struct Repetition<'a> {
 }
 
 /// Iterator over the repetitions of a field.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Repetitions<'a> {
     field: Field<'a>,
     number: usize,
@@ -111,6 +111,12 @@ impl<'a> Repetition<'a> {
     #[must_use]
     pub fn raw(&self) -> &'a str {
         self.raw
+    }
+
+    /// Its number in the field, from 1.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        self.number
     }
 
     /// For an issue or a fact: `PID-3` for the first, `PID-3[2]` for the second.
@@ -215,6 +221,27 @@ impl<'a> Iterator for Repetitions<'a> {
         };
         self.number += 1;
         Some(Repetition { field: self.field, number: self.number, raw })
+    }
+}
+
+/// Says where it is, not what it says.
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Field({})", self.location())
+    }
+}
+
+/// Says where it is, not what it says.
+impl fmt::Debug for Repetitions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Repetitions({})", self.field.location())
+    }
+}
+
+/// Says where it is, not what it says.
+impl fmt::Debug for Repetition<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Repetition({})", self.location())
     }
 }
 

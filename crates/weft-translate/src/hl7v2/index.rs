@@ -1,6 +1,6 @@
 //! The index of a message: where each segment and field begins.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use hl7_parser::parser::parse_msh;
 use weft_model::proto::event::Issue;
@@ -12,7 +12,6 @@ use crate::issue::{error, information, warning};
 const STANDARD_HEADER: &str = "MSH|^~\\&";
 
 /// A message of HL7 version 2, read as far as the places of its segments and fields.
-#[derive(Debug)]
 pub struct Message<'a> {
     pub(super) text: &'a str,
     pub(crate) separators: Separators,
@@ -82,6 +81,13 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn issues(&self) -> &[Issue] {
         &self.issues
+    }
+}
+
+/// Says how much there is, not what it says.
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Message({} segments, {} bytes)", self.segments.len(), self.text.len())
     }
 }
 

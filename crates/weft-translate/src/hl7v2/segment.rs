@@ -1,5 +1,7 @@
 //! A segment of an indexed message.
 
+use std::fmt;
+
 use super::{Field, Message};
 
 /// Where a segment is.
@@ -17,7 +19,7 @@ pub(super) struct Span {
 }
 
 /// One segment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Segment<'a> {
     pub(super) message: &'a Message<'a>,
     span: &'a Span,
@@ -100,5 +102,12 @@ impl<'a> Segment<'a> {
         let end =
             if i + 1 < self.span.count as usize { *self.message.separators_at.get(at + 1)? } else { self.span.end };
         self.message.text.get(start..end as usize)
+    }
+}
+
+/// Says where it is, not what it says.
+impl fmt::Debug for Segment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Segment({})", self.place())
     }
 }

@@ -173,6 +173,47 @@ fn places_and_access() {
     assert_eq!((second.field(5).text(), second.field(5).component(2).unwrap()), (None, "z".into()));
 }
 
+/// In the likeness of what a Welsh feed sends: times with dashes, a stray mark in the birth date, trailing blanks, line
+/// feeds, a merge without an authority before the visit.
+#[test]
+fn a_dirty_dialect() {
+    let message = "MSH|^~\\&|PIMS|7A1|ROUTE|ROUTE|2025-05-05 23:23:32||ADT^A40^ADT_A39|48|P|2.3.1 \n\
+        EVN|Sub|2025-05-05 23:23:32\n\
+        PID|||4010232137^06^^^NI~0048^^^103^PI||REES^MAIR^^^MRS||19760121+^D|F|||1 HIGH ST^^BARRY^^CF62 7AA||^^^mair@example.org\n\
+        MRG|1234\n\
+        PV1||\n";
+    let translation = translated(message, &samples::profile("", ""));
+    assert_eq!(translation.verdict, Verdict::Accepted, "{:?}", translation.message.issues);
+    let message = translation.message;
+    assert_eq!((message.version.as_str(), message.record.unwrap().value.as_str()), ("2.3.1", "0048"));
+    assert_eq!(message.sent.unwrap().to_fhir().unwrap(), "2025-05-05T23:23:32+01:00");
+    let person = message.demographics.unwrap();
+    assert_eq!(person.birth.as_ref().unwrap().to_fhir().unwrap(), "1976-01-21");
+    let number = person.nhs_number().unwrap();
+    assert_eq!((number.value.as_str(), number.status.as_str()), ("4010232137", "06"));
+    let retired = message.merge.unwrap().retired.unwrap();
+    assert_eq!((retired.system.as_str(), retired.value.as_str()), ("103", "1234"));
+    let mut noted: Vec<&str> = message.issues.iter().map(|issue| issue.location.as_str()).collect();
+    noted.sort_unstable();
+    assert_eq!(noted, ["EVN-2", "MSH-7", "PID-7", "byte 78"]);
+}
+
+#[test]
+fn debug_tells_nothing_of_the_person() {
+    let text = samples::wire(samples::ADMISSION);
+    let message = Message::index(&text).unwrap();
+    let name = message.first("PID").unwrap().field(5);
+    let translation = translated(text.as_str(), &samples::profile("", ""));
+    let told = format!("{message:?} {name:?} {:?} {translation:?}", name.repetitions().next().unwrap());
+    assert_eq!(
+        told,
+        format!(
+            "Message(10 segments, {} bytes) Field(PID-5) Repetition(PID-5) Translation(ADT^A01, Accepted, \"\")",
+            text.len()
+        )
+    );
+}
+
 /// Checks the name that is read from the bytes, and where something is found wrong.
 #[track_caller]
 fn check_set(declared: &str, default: &str, name: &[u8], wanted: &str, wrong: Option<usize>) {
