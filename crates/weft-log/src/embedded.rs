@@ -211,9 +211,9 @@ fn unavailable(dir: &Path) -> impl Fn(std::io::Error) -> OpenLogError + '_ {
 fn refused(dir: &Path) -> impl Fn(sqlx::Error) -> OpenLogError + '_ {
     |error| {
         if sql::is_damage(&error) {
-            OpenLogError::Damaged { dir: dir.to_owned(), what: error.to_string() }
+            OpenLogError::Damaged { dir: dir.to_owned(), what: sql::cause(error).to_string() }
         } else {
-            OpenLogError::Unavailable { dir: dir.to_owned(), source: error.into() }
+            OpenLogError::Unavailable { dir: dir.to_owned(), source: sql::cause(error).into() }
         }
     }
 }

@@ -13,10 +13,9 @@ use sqlx::{
 };
 use weft_model::{Position, Stream};
 
-use super::sql::is_damage;
+use super::sql::{cause, is_damage};
 use crate::{
     ReadError, ReadLimit, Statistics, Stored,
-    error::Cause,
     merkle::leaf_hash,
     storage::{Count, Counted, Ends, Storage},
     vault::FIRST_RECORD_SLOT,
@@ -157,5 +156,5 @@ fn failed(error: sqlx::Error, position: Position) -> ReadError {
 }
 
 fn unavailable(error: sqlx::Error) -> ReadError {
-    Cause::new(error).into()
+    cause(error).into()
 }

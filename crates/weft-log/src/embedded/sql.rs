@@ -4,6 +4,7 @@
 
 use std::{collections::HashMap, fmt::Write};
 
+use crate::error::Cause;
 use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
 
 /// SQLite's primary result codes for a file that is not what it should be.
@@ -100,4 +101,12 @@ pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<i64>().ok());
     // The low byte of an extended result code is the primary one.
     matches!(code.map(|code| code & 0xff), Some(CORRUPT | NOT_A_DATABASE))
+}
+
+/// The error without sqlx's words around SQLite's own.
+pub(crate) fn cause(error: sqlx::Error) -> Cause {
+    match error {
+        sqlx::Error::Database(error) => Cause::new(error.into_error()),
+        error => Cause::new(error),
+    }
 }

@@ -11,7 +11,7 @@ use weft_model::{EventId, Position, Pseudonym, Stream};
 use super::{
     checkpoint::{self, Checkpointer},
     read::{self, stream_of},
-    sql::{Pack, Parts, Texts},
+    sql::{Pack, Parts, Texts, cause},
 };
 use crate::{
     batch::verdict_of,
@@ -76,7 +76,7 @@ const STORE: Parts<9> = Parts {
 /// The connection that writes.
 pub(crate) struct SqliteWriter {
     connect: SqliteConnectOptions,
-    /// None after a failure, until it is made anew: that undoes whatever the failure left open.
+    /// None after a failure, until it is made anew.
     connection: Option<SqliteConnection>,
     checkpointer: Checkpointer,
     find: Texts,
@@ -97,24 +97,31 @@ impl SqliteWriter {
     }
 }
 
-impl Writing for SqliteWriter {
-    async fn resume(&mut self) -> Result<Ends, Cause> {
+impl SqliteWriter {
+    /// Gives the connection up, which undoes whatever it left half done.
+    async fn abandon(&mut self) {
         if let Some(failed) = self.connection.take() {
-            // The connection is given up whatever it says.
+            // It is given up whatever it says.
             let _ = failed.close().await;
         }
-        let mut connection = self.connect.connect().await.map_err(Cause::new)?;
-        let ends = read::ends(&mut connection).await.map_err(Cause::new)?;
+    }
+}
+
+impl Writing for SqliteWriter {
+    async fn resume(&mut self) -> Result<Ends, Cause> {
+        self.abandon().await;
+        let mut connection = self.connect.connect().await.map_err(cause)?;
+        let ends = read::ends(&mut connection).await.map_err(cause)?;
         self.connection = Some(connection);
         Ok(ends)
     }
 
     async fn find(&mut self, questions: &Questions) -> Result<Known, Cause> {
         let query = FIND.query(&mut self.find, pack_questions(questions));
-        let found = query.fetch_all(connected(&mut self.connection)?).await.map_err(Cause::new)?;
+        let found = query.fetch_all(connected(&mut self.connection)?).await.map_err(cause)?;
         let mut known = Known::default();
         for row in found {
-            add_known(&mut known, &row, questions).map_err(Cause::new)?;
+            add_known(&mut known, &row, questions).map_err(cause)?;
         }
         Ok(known)
     }
@@ -122,7 +129,10 @@ impl Writing for SqliteWriter {
     async fn store(&mut self, rows: &Rows) -> Result<(), Cause> {
         let query = STORE.query(&mut self.store, pack_rows(rows));
         let connection = connected(&mut self.connection)?;
-        query.execute(&mut *connection).await.map_err(Cause::new)?;
+        if let Err(error) = query.execute(&mut *connection).await {
+            self.abandon().await;
+            return Err(cause(error));
+        }
         let bytes = rows.counts.values().map(|count| count.bytes).sum();
         if self.checkpointer.written(bytes)
             && let Err(error) = checkpoint::run(connection).await
