@@ -34,50 +34,50 @@ use weft_model::{
 use weft_readmodel::ReadModel;
 
 /// Nothing in a test takes longer.
-pub const DEADLINE: Duration = Duration::from_secs(20);
-pub const DAY_US: i64 = 86_400_000_000;
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DAY_US: i64 = 86_400_000_000;
 /// 2024-05-01T00:00:00Z.
-pub const MAY_1_US: i64 = 1_714_521_600_000_000;
+pub(crate) const MAY_1_US: i64 = 1_714_521_600_000_000;
 
-pub struct Node {
-    pub log: Arc<Faulty>,
-    pub model: Arc<ReadModel>,
-    pub feeds: Arc<KnownFeeds>,
-    pub clients: Clients,
-    pub address: String,
-    pub shutdown: CancellationToken,
-    pub projecting: CancellationToken,
-    pub serving: JoinHandle<Result<(), ServeError>>,
+pub(crate) struct Node {
+    pub(crate) log: Arc<Faulty>,
+    pub(crate) model: Arc<ReadModel>,
+    pub(crate) feeds: Arc<KnownFeeds>,
+    pub(crate) clients: Clients,
+    pub(crate) address: String,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) projecting: CancellationToken,
+    pub(crate) serving: JoinHandle<Result<(), ServeError>>,
     messages: AtomicU64,
     _dir: tempfile::TempDir,
 }
 
 /// A log whose access stream can be made to fail, and no other.
-pub struct Faulty {
+pub(crate) struct Faulty {
     log: SharedLog,
-    pub refuse_disclosures: AtomicBool,
+    pub(crate) refuse_disclosures: AtomicBool,
     /// Disclosures that were refused.
-    pub refused: AtomicU64,
+    pub(crate) refused: AtomicU64,
 }
 
 /// Feeds as a node would know them: a profile is `feed = "..."` and `organisation = "..."` on lines.
 #[derive(Default)]
-pub struct KnownFeeds(pub Mutex<BTreeMap<String, FeedStatus>>);
+pub(crate) struct KnownFeeds(pub(crate) Mutex<BTreeMap<String, FeedStatus>>);
 
 /// A clock that goes on by a second each time.
-pub struct Steps(AtomicI64);
+pub(crate) struct Steps(AtomicI64);
 
 /// Different bytes each time.
-pub struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Node {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = MemoryLog::new(vault(&dir));
         Self::over(dir, Arc::new(log)).await
     }
 
-    pub async fn start_embedded() -> Self {
+    pub(crate) async fn start_embedded() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = EmbeddedLog::open(OpenOptions::new(dir.path().join("log"), vault(&dir))).await.unwrap();
         Self::over(dir, Arc::new(log)).await
@@ -108,7 +108,7 @@ impl Node {
     }
 
     /// Appends a message about `record`; returns where.
-    pub async fn message(
+    pub(crate) async fn message(
         &self,
         record: &SourceRecordId,
         demographics: Option<Demographics>,
@@ -119,7 +119,7 @@ impl Node {
     }
 
     /// Appends a message that nothing can be made of.
-    pub async fn quarantined(&self, record: &SourceRecordId) -> Position {
+    pub(crate) async fn quarantined(&self, record: &SourceRecordId) -> Position {
         let issue = Issue {
             severity: Severity::Error.into(),
             code: "event-type-missing".to_owned(),
@@ -150,7 +150,7 @@ impl Node {
     }
 
     /// Appends the decision that `record` belongs to `person`.
-    pub async fn link(&self, record: &SourceRecordId, person: PersonId) -> Position {
+    pub(crate) async fn link(&self, record: &SourceRecordId, person: PersonId) -> Position {
         let n = self.messages.fetch_add(1, Ordering::Relaxed);
         let evidence = Evidence { field: "nhs-number".to_owned(), level: "exact".to_owned(), weight: 60 };
         let linked = RecordLinked {
@@ -175,12 +175,12 @@ impl Node {
         self.append(draft).await
     }
 
-    pub async fn append(&self, draft: Draft) -> Position {
+    pub(crate) async fn append(&self, draft: Draft) -> Position {
         self.log.append(vec![draft]).await.unwrap()[0].position
     }
 
     /// Waits until everything appended is in the read model.
-    pub async fn projected(&self) {
+    pub(crate) async fn projected(&self) {
         let mut changes = self.model.changes();
         let caught_up = async {
             for stream in [Stream::Feed, Stream::Identity, Stream::Control] {
@@ -195,7 +195,7 @@ impl Node {
     }
 
     /// A person with one record and `entries` observations, projected.
-    pub async fn person(&self, n: u8, entries: usize) -> (PersonId, SourceRecordId) {
+    pub(crate) async fn person(&self, n: u8, entries: usize) -> (PersonId, SourceRecordId) {
         let (person, record) = (PersonId([n; 16]), record("RYJ", &format!("{n:03}")));
         self.message(&record, Some(demographics(n)), observations(0..entries)).await;
         self.link(&record, person).await;
@@ -204,7 +204,7 @@ impl Node {
     }
 
     /// Every disclosure so far.
-    pub async fn disclosures(&self) -> Vec<Disclosed> {
+    pub(crate) async fn disclosures(&self) -> Vec<Disclosed> {
         let mut all = Vec::new();
         let access = Stream::Access.partition(0);
         while all.len() < usize::try_from(self.log.size(access).await.unwrap()).unwrap() {
@@ -218,7 +218,7 @@ impl Node {
         all
     }
 
-    pub fn listens(&self, feed: &str) {
+    pub(crate) fn listens(&self, feed: &str) {
         let status = FeedStatus {
             state: FeedState::Listening,
             address: "127.0.0.1:40123".to_owned(),
@@ -229,7 +229,7 @@ impl Node {
     }
 }
 
-pub fn context() -> Option<RequestContext> {
+pub(crate) fn context() -> Option<RequestContext> {
     Some(RequestContext {
         user: "dr.patel".to_owned(),
         role: "clinician".to_owned(),
@@ -239,7 +239,7 @@ pub fn context() -> Option<RequestContext> {
     })
 }
 
-pub fn record(organisation: &str, value: &str) -> SourceRecordId {
+pub(crate) fn record(organisation: &str, value: &str) -> SourceRecordId {
     SourceRecordId {
         organisation: organisation.to_owned(),
         system: format!("{organisation}-MRN"),
@@ -248,7 +248,7 @@ pub fn record(organisation: &str, value: &str) -> SourceRecordId {
 }
 
 /// Born on 1980-02-28 in Paddington, with a test NHS number of its own.
-pub fn demographics(n: u8) -> Demographics {
+pub(crate) fn demographics(n: u8) -> Demographics {
     Demographics {
         identifiers: vec![Identifier {
             kind: IdentifierKind::NhsNumber.into(),
@@ -268,22 +268,22 @@ pub fn demographics(n: u8) -> Demographics {
     }
 }
 
-pub fn nhs_number(n: u8) -> String {
+pub(crate) fn nhs_number(n: u8) -> String {
     let mut candidates = (u64::from(n) * 3..).map(|k| weft_model::NhsNumber::with_check_digit(999_000_000 + k));
     candidates.find_map(|number| number).unwrap().to_string()
 }
 
 /// One observation a day from 2024-05-01 on.
-pub fn observations(days: std::ops::Range<usize>) -> Vec<Fact> {
+pub(crate) fn observations(days: std::ops::Range<usize>) -> Vec<Fact> {
     days.map(|day| fact(day, "7.4 mmol/L", false)).collect()
 }
 
-pub fn fact(day: usize, detail: &str, withdrawn: bool) -> Fact {
+pub(crate) fn fact(day: usize, detail: &str, withdrawn: bool) -> Fact {
     let occurred = When::instant(MAY_1_US + i64::try_from(day).unwrap() * DAY_US);
     Fact {
         resource_type: "Observation".to_owned(),
         id: format!("observation-{day}"),
-        resource: format!(r#"{{"resourceType":"Observation","id":"{day}","note":"{detail}"}}"#).into_bytes().into(),
+        resource: format!(r#"{{"resourceType":"Observation","id":"{day}","note":"{detail}"}}"#).into_bytes(),
         withdrawn,
         occurred: Some(occurred),
         recorded: Some(occurred),
@@ -298,7 +298,7 @@ pub fn fact(day: usize, detail: &str, withdrawn: bool) -> Fact {
     }
 }
 
-pub fn profile(feed: &str, organisation: &str) -> String {
+pub(crate) fn profile(feed: &str, organisation: &str) -> String {
     format!("feed = \"{feed}\"\norganisation = \"{organisation}\"\n")
 }
 

@@ -126,7 +126,8 @@ async fn timelines() {
     let other_filter = Some(TimelineFilter { include_withdrawn: true, ..Default::default() });
     let change = |r: &mut GetTimelineRequest| (r.page_token, r.filter) = (token.clone(), other_filter.clone());
     timeline(n, person, change, INVALID, field, detail).await;
-    let change = |r: &mut GetTimelineRequest| (r.page_token, r.as_of) = (token.clone(), Some(Cut::default()));
+    let other_cut = Some(Cut { sizes: vec![Stream::Feed.partition(0).at(1).to_proto()] });
+    let change = |r: &mut GetTimelineRequest| (r.page_token, r.as_of) = (token.clone(), other_cut.clone());
     timeline(n, person, change, INVALID, field, detail).await;
 }
 
