@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn own_control_ids_fit_the_field() {
         let ids = ControlIds::new(1_714_555_805_250_000);
-        assert_eq!((ids.next(), ids.next()), ("WLVNIPZ2A-1".to_owned(), "WLVNIPZ2A-2".to_owned()));
+        assert_eq!((ids.next(), ids.next()), ("WLVNM9A9U-1".to_owned(), "WLVNM9A9U-2".to_owned()));
         assert!(ids.next().len() <= 20);
     }
 }
