@@ -1,0 +1,256 @@
+//! The stored format, held still: every version of `schemas/goldens` is read, and the newest is written byte for byte.
+//!
+//! A golden is one event of one kind as it was stored (`KIND.bin`) and what it says (`KIND.expected.json`), with the vault
+//! that opens it. `WEFT_UPDATE_GOLDENS=1` writes those that are missing; none is ever changed.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use serde_json::{Value, json};
+use support::Seeded;
+use weft_log::{Draft, EventLog, MemoryLog, ReadLimit, Same, Stored, Vault, leaf_hash, suite};
+use weft_model::{
+    Event, Payload, Stream, Verdict,
+    proto::{
+        DESCRIPTORS,
+        event::{
+            Code, ContentType, Demographics, Disclosed, Evidence, Fact, FeedRegistered, FeedSwitched, Identifier,
+            IdentifierKind, Issue, Line, LineKind, LinkMethod, Merge, MessageReceived, Name, Precision, RecordLinked,
+            RecordsMerged, Severity, When,
+        },
+    },
+};
+
+/// The version that is written.
+const NEWEST: &str = "event-v1";
+/// Its bytes are zstd's: a new zstd may write other bytes that read the same.
+const COMPRESSED: &str = "message_received_compressed";
+
+fn goldens() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/goldens")
+}
+
+#[tokio::test]
+async fn every_version_is_read() {
+    let mut read = 0;
+    for version in fs::read_dir(goldens()).unwrap() {
+        let version = version.unwrap().path();
+        let (log, _dir) = log_with_vault(&version);
+        for file in fs::read_dir(&version).unwrap() {
+            let file = file.unwrap().path();
+            if file.extension().is_some_and(|extension| extension == "bin") {
+                let expected = fs::read_to_string(file.with_extension("expected.json")).unwrap();
+                let bytes = bytes::Bytes::from(fs::read(&file).unwrap());
+                let stored = Stored { position: Stream::Feed.partition(0).at(0), leaf: leaf_hash(&bytes), bytes };
+                let event = log.open(&stored).await.unwrap();
+                assert_eq!(to_text(&event, &stored), expected, "{}", file.display());
+                read += 1;
+            }
+        }
+    }
+    assert!(read >= 8, "{read} goldens");
+}
+
+#[tokio::test]
+async fn the_newest_version_is_written() {
+    let newest = goldens().join(NEWEST);
+    let update = env::var("WEFT_UPDATE_GOLDENS").is_ok_and(|value| value == "1");
+    if update && !newest.join("vault").exists() {
+        // Whole, because making more keys would draw from the same randomness as the nonces.
+        Vault::create(&newest.join("vault"), &Seeded::new(1)).unwrap();
+    }
+    let (log, _dir) = log_with_vault(&newest);
+    for (name, draft) in drafts() {
+        let receipt = log.append(vec![draft]).await.unwrap()[0];
+        let stored = log.read(receipt.position, ReadLimit { events: 1, bytes: 0 }).await.unwrap().remove(0);
+        let file = newest.join(format!("{name}.bin"));
+        if update && !file.exists() {
+            fs::write(&file, &stored.bytes).unwrap();
+            let text = to_text(&log.open(&stored).await.unwrap(), &stored);
+            fs::write(file.with_extension("expected.json"), text).unwrap();
+        }
+        if name != COMPRESSED {
+            assert!(fs::read(&file).unwrap() == stored.bytes, "{name} is not written as it was");
+        }
+    }
+}
+
+/// A log whose randomness begins anew, over a copy of the golden vault: git does not keep file modes.
+fn log_with_vault(version: &Path) -> (MemoryLog, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["node.key", "keys"] {
+        fs::write(dir.path().join(name), fs::read(version.join("vault").join(name)).unwrap()).unwrap();
+        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let vault = Vault::open(dir.path(), Arc::new(Seeded::new(2))).unwrap();
+    (MemoryLog::new(Arc::new(vault)), dir)
+}
+
+/// Everything that the event says, as the JSON mapping of its protobuf.
+fn to_text(event: &Event, stored: &Stored) -> String {
+    let payload = match &event.payload {
+        Payload::MessageReceived(_) => "MessageReceived",
+        Payload::RecordLinked(_) => "RecordLinked",
+        Payload::RecordsMerged(_) => "RecordsMerged",
+        Payload::FeedRegistered(_) => "FeedRegistered",
+        Payload::FeedPaused(_) | Payload::FeedResumed(_) => "FeedSwitched",
+        Payload::Disclosed(_) => "Disclosed",
+    };
+    let leaf: String = stored.leaf.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = json!({
+        "leaf": leaf,
+        "header": to_json("Header", &event.header.encode_to_vec()),
+        "payload": to_json(payload, &event.payload.encode()),
+    });
+    serde_json::to_string_pretty(&text).unwrap() + "\n"
+}
+
+fn to_json(name: &str, bytes: &[u8]) -> Value {
+    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
+    let descriptor = pool.get_message_by_name(&format!("weft.event.v1.{name}")).unwrap();
+    serde_json::to_value(DynamicMessage::decode(descriptor, bytes).unwrap()).unwrap()
+}
+
+/// One event of every kind, in the order in which their nonces are drawn.
+fn drafts() -> Vec<(&'static str, Draft)> {
+    let named = |payload| Draft { payload, ..suite::named("golden", 1) };
+    let switched = || FeedSwitched { feed: "ryj-pas".into(), by: "ops".into(), reason: "maintenance".into() };
+    let message = Draft {
+        received_us: 1_714_555_805_250_000,
+        payload: Payload::MessageReceived(MessageReceived {
+            raw: b"MSH|^~\\&|PAS|RYJ\rPID|1||0000001\r".as_slice().into(),
+            record: Some(suite::record(1)),
+            reason: "date-unreadable".into(),
+            ..MessageReceived::default()
+        }),
+        verdict: Verdict::Quarantined,
+        ..suite::message("ryj-pas", "MSG0001", "", 1)
+    };
+    let compressed =
+        Draft { payload: Payload::MessageReceived(full_message()), ..suite::message("ryj-pas", "MSG0002", "", 1) };
+    vec![
+        ("message_received", message),
+        (COMPRESSED, compressed),
+        ("record_linked", named(Payload::RecordLinked(linked()))),
+        (
+            "records_merged",
+            named(Payload::RecordsMerged(RecordsMerged {
+                survivor: Some(suite::record(1)),
+                retired: Some(suite::record(2)),
+                survivor_pseudonym: vec![1; 16],
+                retired_pseudonym: vec![2; 16],
+            })),
+        ),
+        (
+            "feed_registered",
+            named(Payload::FeedRegistered(FeedRegistered {
+                feed: "ryj-pas".into(),
+                profile_toml: "feed = \"ryj-pas\"\n".into(),
+                by: "ops".into(),
+            })),
+        ),
+        ("feed_paused", named(Payload::FeedPaused(switched()))),
+        ("feed_resumed", named(Payload::FeedResumed(switched()))),
+        (
+            "disclosed",
+            Draft {
+                same: Same::Name(b"request 1".to_vec()),
+                ..named(Payload::Disclosed(Disclosed {
+                    user: "a.clinician".into(),
+                    role: "clinician".into(),
+                    organisation: "RYJ".into(),
+                    purpose: "direct-care".into(),
+                    persons: vec![vec![3; 16]],
+                    entries: 2,
+                    ..Disclosed::default()
+                }))
+            },
+        ),
+    ]
+}
+
+/// Every field that a message may have.
+fn full_message() -> MessageReceived {
+    let when = When {
+        start_us: 1_714_555_805_000_000,
+        precision: Precision::Second.into(),
+        offset_s: 3600,
+        offset_stated: false,
+    };
+    MessageReceived {
+        raw: "MSH|^~\\&|PAS|RYJ|WEFT|WEFT|20240501103005||ADT^A40|MSG0002|P|2.4\r".repeat(4).into_bytes().into(),
+        content_type: ContentType::Hl7v2.into(),
+        version: "2.4".into(),
+        translator: "hl7v2/1".into(),
+        profile_revision: 7,
+        record: Some(suite::record(1)),
+        demographics: Some(Demographics {
+            identifiers: vec![Identifier {
+                kind: IdentifierKind::NhsNumber.into(),
+                system: "NHS".into(),
+                value: "9990000018".into(),
+                status: "01".into(),
+            }],
+            names: vec![Name {
+                r#use: "official".into(),
+                family: "Specimen".into(),
+                given: vec!["Ann".into()],
+                ..Name::default()
+            }],
+            birth: Some(When { precision: Precision::Day.into(), ..when }),
+            sex: "female".into(),
+            deceased: Some(false),
+            cleared: vec!["telecoms".into()],
+            ..Demographics::default()
+        }),
+        facts: vec![Fact {
+            resource_type: "Encounter".into(),
+            id: "V1".into(),
+            resource: br#"{"resourceType":"Encounter","id":"V1"}"#.to_vec(),
+            occurred: Some(when),
+            recorded: Some(when),
+            location: "PV1".into(),
+            line: Some(Line {
+                kind: LineKind::Admission.into(),
+                title: "Admitted".into(),
+                code: Some(Code { system: "s".into(), code: "c".into(), display: "d".into() }),
+                status: "in-progress".into(),
+                encounter: "V1".into(),
+                ..Line::default()
+            }),
+            ..Fact::default()
+        }],
+        issues: vec![Issue {
+            severity: Severity::Warning.into(),
+            code: "date-unreadable".into(),
+            location: "PID-7".into(),
+            text: "not a date".into(),
+        }],
+        merge: Some(Merge { retired: Some(suite::record(2)), location: "MRG-1".into() }),
+        sent: Some(when),
+        sequence: Some(12),
+        reason: String::new(),
+    }
+}
+
+fn linked() -> RecordLinked {
+    RecordLinked {
+        record: Some(suite::record(1)),
+        person: vec![4; 16],
+        method: LinkMethod::NhsNumberCrossCheck.into(),
+        score: 42,
+        evidence: vec![Evidence { field: "nhs-number".into(), level: "exact".into(), weight: 42 }],
+        model: "exact/1".into(),
+        ..RecordLinked::default()
+    }
+}
