@@ -1,9 +1,10 @@
 //! How long the reading of a message takes, step by step: nanoseconds a message, best of several rounds on one core.
 //!
-//! `cargo run --release -p weft-translate --example translate_speed [FILE]`
+//! `cargo run --release -p weft-translate --example translate_speed [FILE [STEP]]`
 //!
-//! FILE holds messages separated by empty lines, such as simhospital's `messages.out` (the default, where it is
-//! beside the project). Each round does all messages of the set; the whole tree of `hl7-parser` is measured beside.
+//! FILE holds messages separated by empty lines, such as simhospital's `messages.out` (the default, where it is beside
+//! the project). STEP names the one step to do, for a profiler. Each round does all messages of the set; the whole tree
+//! of `hl7-parser` is measured beside.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints its figures")]
 
@@ -35,7 +36,11 @@ fn measure(name: &str, messages: &[String]) {
     let bytes: usize = messages.iter().map(String::len).sum();
     let raw: Vec<Bytes> = messages.iter().map(|message| Bytes::from(message.clone())).collect();
     println!("{name}: {} messages, {} bytes a message", messages.len(), bytes / messages.len());
+    let only = std::env::args().nth(2);
     let per_message = |step: &str, work: &dyn Fn(usize)| {
+        if only.as_deref().is_some_and(|only| only != step) {
+            return;
+        }
         let rounds = 20_000 / messages.len() + 1;
         let best = (0..7).map(|_| {
             let start = Instant::now();

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::index::Separators;
+use super::{field::find, index::Separators};
 
 /// Replaces the escape sequences of `text`. A sequence that is not known, not closed, or would put a control character
 /// into the text stays as it was sent.
 pub(super) fn unescape(text: &str, separators: Separators) -> Cow<'_, str> {
-    let Some(first) = memchr::memchr(separators.escape, text.as_bytes()) else {
+    let Some(first) = find(separators.escape, text) else {
         return Cow::Borrowed(text);
     };
     let mut result = String::with_capacity(text.len());

@@ -181,7 +181,7 @@ impl<'a> Repetition<'a> {
     pub fn subcomponent(&self, component: usize, subcomponent: usize) -> Cow<'a, str> {
         let raw = self.component_raw(component);
         let separators = self.field.separators();
-        if self.field.literal || memchr::memchr(separators.subcomponent, raw.as_bytes()).is_none() {
+        if self.field.literal || find(separators.subcomponent, raw).is_none() {
             return if subcomponent == 1 { self.cleaned(raw) } else { Cow::Borrowed("") };
         }
         if subcomponent == 1 || memchr::memchr2(b'\r', b'\n', raw.as_bytes()).is_some() {
@@ -208,7 +208,7 @@ impl<'a> Iterator for Repetitions<'a> {
     fn next(&mut self) -> Option<Repetition<'a>> {
         let rest = self.rest?;
         let separator = self.field.separators().repetition;
-        let split = if self.field.literal { None } else { memchr::memchr(separator, rest.as_bytes()) };
+        let split = if self.field.literal { None } else { find(separator, rest) };
         let raw = match split {
             Some(at) => {
                 self.rest = rest.get(at + 1..);
@@ -247,16 +247,17 @@ impl fmt::Debug for Repetition<'_> {
 
 /// Part `number` (from 1) of `text`; empty where there are fewer.
 fn nth(text: &str, separator: u8, number: usize) -> &str {
-    let mut start = 0;
-    let mut left = number;
-    for end in memchr::memchr_iter(separator, text.as_bytes()).chain([text.len()]) {
-        if left == 1 {
-            return text.get(start..end).unwrap_or_default();
-        }
-        left = left.saturating_sub(1);
-        start = end + 1;
+    let mut rest = text;
+    for _ in 1..number {
+        let Some(at) = find(separator, rest) else { return "" };
+        rest = rest.get(at + 1..).unwrap_or_default();
     }
-    ""
+    find(separator, rest).and_then(|end| rest.get(..end)).unwrap_or(rest)
+}
+
+/// Where `byte` first is. Most fields are too short for `memchr` to be worth its call.
+pub(super) fn find(byte: u8, text: &str) -> Option<usize> {
+    if text.len() < 32 { text.bytes().position(|b| b == byte) } else { memchr::memchr(byte, text.as_bytes()) }
 }
 
 fn is_blank(text: &str) -> bool {
