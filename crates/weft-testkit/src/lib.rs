@@ -1,1 +1,10 @@
+//! What end-to-end tests stand on: a site in a temporary folder, a node as a real process, and an MLLP sender that knows
+//! nothing of Weft's own code.
 
+mod mllp;
+mod samples;
+mod site;
+
+pub use mllp::{Ack, Sender};
+pub use samples::{shared, simhospital};
+pub use site::{Node, Output, Site, command};

@@ -1,1 +1,42 @@
-fn main() {}
+//! Weft: an event-sourced integration backbone for health and care. One binary: the node and its command line.
+//!
+//! Data goes to stdout, talk to stderr. Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not found; 4 no node answers;
+//! 5 the input was read and refused (a message, a feed file).
+
+mod bench;
+mod commands;
+mod config;
+mod feed_control;
+mod linker;
+mod node;
+mod output;
+mod protobuf_json;
+mod system;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::commands::{Cli, Exit};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| EnvFilter::new(cli.default_log_level()));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            talk!("weft: cannot start threads: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    match runtime.block_on(cli.run()) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            talk!("weft: {error:#}");
+            commands::exit_of(&error).into()
+        }
+    }
+}

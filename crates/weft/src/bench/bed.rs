@@ -1,0 +1,253 @@
+//! What a benchmark runs on: a site in a temporary folder, a node in this process, and one feed.
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use tempfile::TempDir;
+use weft_api::client::{self, Clients};
+use weft_connect::{LoadOptions, LoadReport, Messages, MllpClient};
+use weft_log::{Draft, EmbeddedLog, EventLog, Same};
+use weft_model::{
+    Clock, Payload, SourceRecordId, Verdict,
+    proto::{
+        api::{RegisterFeedRequest, RequestContext},
+        event::FeedRegistered,
+    },
+};
+use weft_synth::SynthFeed;
+use weft_translate::Profile;
+
+use super::{Common, Figures};
+use crate::{
+    commands::{init, reach::refused},
+    config::Config,
+    node::{self, Node},
+    system::SystemClock,
+};
+
+/// A site, not yet running.
+pub(crate) struct Site {
+    dir: TempDir,
+    pub(crate) config: Config,
+}
+
+impl Site {
+    pub(crate) fn new(common: &Common) -> anyhow::Result<Self> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("weft-bench-");
+        let dir = match &common.dir {
+            Some(dir) => builder.tempdir_in(dir),
+            None => builder.tempdir(),
+        };
+        let dir = dir.context("cannot make a temporary folder")?;
+        init::run(&init::Options::plain(dir.path().to_owned()))?;
+        let config = Config::read(&dir.path().join("weft.toml"))?;
+        Ok(Self { dir, config })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts a node with the benchmark's feed. Returns the feed's address.
+    pub(crate) async fn start(&self) -> anyhow::Result<(Node, Clients, SocketAddr)> {
+        let node = Node::start(&self.config).await?;
+        let mut clients = client::connect(&node.ready.grpc).await.context("cannot reach the node")?;
+        let SynthFeed { id, profile_toml } = weft_synth::bench_feed();
+        let request = RegisterFeedRequest { context: Some(context()), profile_toml };
+        clients.feed.register_feed(request).await.map_err(refused)?;
+        let address = node.mllp_addresses().get(id).context("the feed does not listen")?.parse()?;
+        Ok((node, clients, address))
+    }
+
+    /// Opens the log of a node that is not running, to fill it before what is measured.
+    pub(crate) async fn filler(&self) -> anyhow::Result<Filler> {
+        Ok(Filler { log: node::open_log(&self.config).await?, batch: Vec::new(), written: 0 })
+    }
+}
+
+/// Writes messages to a log as the connector would, without sockets.
+pub(crate) struct Filler {
+    log: EmbeddedLog,
+    batch: Vec<Draft>,
+    written: u64,
+}
+
+impl Filler {
+    /// Registers a feed. What is put for it is read by its profile.
+    pub(crate) async fn register(&mut self, feed: &SynthFeed) -> anyhow::Result<Reader> {
+        let registered = FeedRegistered {
+            feed: feed.id.to_owned(),
+            profile_toml: feed.profile_toml.clone(),
+            by: "bench".to_owned(),
+        };
+        let draft = Draft {
+            same: Same::Name(feed.id.as_bytes().to_vec()),
+            feed: feed.id.to_owned(),
+            control_id: String::new(),
+            message_type: String::new(),
+            verdict: Verdict::Unspecified,
+            received_us: SystemClock.now_us(),
+            cause: None,
+            payload: Payload::FeedRegistered(registered),
+        };
+        let receipts = self.log.append(vec![draft]).await?;
+        let revision = receipts.first().context("the log gave no receipt")?.position.offset;
+        let profile = Profile::parse(&feed.profile_toml).map_err(|issues| anyhow::anyhow!("profile: {issues:?}"))?;
+        Ok(Reader { profile, revision })
+    }
+
+    /// Writes one message. Returns the record that it is about.
+    pub(crate) async fn put(&mut self, reader: &Reader, message: Vec<u8>) -> anyhow::Result<Option<SourceRecordId>> {
+        let translation = weft_translate::translate(Bytes::from(message), &reader.profile, reader.revision);
+        let record = translation.message.record.clone();
+        self.batch.push(Draft {
+            same: Same::Message,
+            feed: reader.profile.feed().to_owned(),
+            control_id: translation.control_id,
+            message_type: translation.message_type,
+            verdict: translation.verdict,
+            received_us: SystemClock.now_us(),
+            cause: None,
+            payload: Payload::MessageReceived(translation.message),
+        });
+        if self.batch.len() == 256 {
+            self.flush().await?;
+        }
+        Ok(record)
+    }
+
+    /// Writes plain messages of the benchmark's feed.
+    pub(crate) async fn put_plain(&mut self, messages: impl Iterator<Item = Vec<u8>>) -> anyhow::Result<()> {
+        let reader = self.register(&weft_synth::bench_feed()).await?;
+        for message in messages {
+            self.put(&reader, message).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes the log. Returns how many messages were written.
+    pub(crate) async fn finish(mut self) -> anyhow::Result<u64> {
+        self.flush().await?;
+        self.log.close().await;
+        Ok(self.written)
+    }
+
+    async fn flush(&mut self) -> anyhow::Result<()> {
+        self.written += self.log.append(std::mem::take(&mut self.batch)).await?.len() as u64;
+        Ok(())
+    }
+}
+
+/// How a feed's messages are read.
+pub(crate) struct Reader {
+    profile: Profile,
+    revision: u64,
+}
+
+pub(crate) fn context() -> RequestContext {
+    RequestContext {
+        user: "bench".to_owned(),
+        role: "clinician".to_owned(),
+        organisation: "RYJ".to_owned(),
+        purpose: "direct-care".to_owned(),
+        reason: "benchmark on generated people".to_owned(),
+    }
+}
+
+/// Adds the time that one append of 4 KiB and fdatasync takes on this disk: median and 99th percentile of 200.
+pub(crate) fn measure_fsync(dir: &Path, figures: &mut Figures) -> anyhow::Result<()> {
+    let path = dir.join("fsync-probe");
+    let mut file = std::fs::File::create(&path).context("cannot write to the measured folder")?;
+    let mut times: Vec<Duration> = Vec::with_capacity(200);
+    for _ in 0..200 {
+        file.write_all(&[0x5a; 4096])?;
+        let start = Instant::now();
+        file.sync_data()?;
+        times.push(start.elapsed());
+    }
+    std::fs::remove_file(&path)?;
+    times.sort();
+    let ms = |n: usize| times.get(n).map_or(0.0, |t| t.as_secs_f64() * 1000.0);
+    figures.add("fsync_p50_ms", ms(100), "ms");
+    figures.add("fsync_p99_ms", ms(198), "ms");
+    Ok(())
+}
+
+/// Deals messages to connections in turn.
+pub(crate) fn deal(messages: impl Iterator<Item = Vec<u8>>, connections: usize) -> Vec<Vec<Bytes>> {
+    let mut queues = vec![Vec::new(); connections];
+    for (number, message) in messages.enumerate() {
+        if let Some(queue) = queues.get_mut(number % connections) {
+            queue.push(Bytes::from(message));
+        }
+    }
+    queues
+}
+
+/// Sends at `rate` messages a second over all queues together, one connection a queue, until `stop` or the end. A late
+/// acknowledgement is caught up with: what counts is the rate over the run. Returns how many were sent.
+pub(crate) async fn drive_paced(
+    address: SocketAddr,
+    queues: Vec<Vec<Bytes>>,
+    rate: f64,
+    stop: Stop,
+) -> anyhow::Result<u64> {
+    let pause = Duration::from_secs_f64(queues.len() as f64 / rate);
+    let mut connections = tokio::task::JoinSet::new();
+    for (number, queue) in queues.into_iter().enumerate() {
+        let stop = stop.clone();
+        connections.spawn(async move {
+            let mut client = MllpClient::connect(address, None).await?;
+            // Spread over the pause, or all connections would send at once.
+            tokio::time::sleep(pause.mul_f64((number % 16) as f64 / 16.0)).await;
+            let mut tick = tokio::time::interval(pause);
+            let mut sent = 0;
+            for message in queue {
+                tick.tick().await;
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                client.send(&message).await?;
+                sent += 1;
+            }
+            anyhow::Ok(sent)
+        });
+    }
+    let mut sent = 0;
+    while let Some(connection) = connections.join_next().await {
+        sent += connection.context("a connection ended early")??;
+    }
+    Ok(sent)
+}
+
+/// Runs one closed-loop load, and fails where a connection did.
+pub(crate) async fn drive(address: SocketAddr, queues: Vec<Vec<Bytes>>) -> anyhow::Result<LoadReport> {
+    let report = weft_connect::drive(LoadOptions::new(address), Messages::PerConnection(queues)).await;
+    match report.problem {
+        Some(problem) => bail!("sending failed: {problem}"),
+        None => Ok(report),
+    }
+}
+
+/// Resident memory of a process, bytes. Source: /proc/PID/status, VmRSS.
+pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<f64> {
+    let status =
+        std::fs::read_to_string(format!("/proc/{pid}/status")).context("cannot read the memory of the node")?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("no VmRSS")?.parse()?;
+    Ok(kib * 1024.0)
+}
+
+/// A shared stop sign for background work.
+pub(crate) type Stop = Arc<AtomicBool>;

@@ -1,0 +1,77 @@
+//! `weft bench`: what this program does on this machine. Every figure comes with its unit, and with the time that one
+//! fsync takes on the same disk in the same run, for that is what a durable acknowledgement has to wait for.
+
+mod bed;
+mod ingest;
+mod query;
+mod rebuild;
+mod restart;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use crate::{commands::Exit, output};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Acknowledgements over MLLP, and the time from a message to the timeline
+    Ingest(ingest::Options),
+    /// Rebuilding the read model from the log
+    Rebuild(rebuild::Options),
+    /// GetTimeline over gRPC while messages arrive
+    Query(query::Options),
+    /// The time from kill -9 to listening again, and the memory of a node
+    Restart(restart::Options),
+}
+
+/// What every benchmark takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Folder on the disk to measure [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Seed of the generated messages
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
+    let (json, figures) = match command {
+        Command::Ingest(options) => (options.common.json, ingest::run(options).await?),
+        Command::Rebuild(options) => (options.common.json, rebuild::run(options).await?),
+        Command::Query(options) => (options.common.json, query::run(options).await?),
+        Command::Restart(options) => (options.common.json, restart::run(options).await?),
+    };
+    if json {
+        output::json_line(&figures.json())?
+    } else {
+        output::data(&figures.text())?
+    }
+    Ok(Exit::Done)
+}
+
+/// Figures in the order in which they were measured.
+#[derive(Debug, Default)]
+pub(crate) struct Figures(Vec<(&'static str, f64, &'static str)>);
+
+impl Figures {
+    fn add(&mut self, name: &'static str, value: f64, unit: &'static str) {
+        // Three decimals are more than any of these is repeatable to.
+        self.0.push((name, (value * 1000.0).round() / 1000.0, unit));
+    }
+
+    fn json(&self) -> Value {
+        let figures =
+            self.0.iter().map(|(name, value, unit)| ((*name).to_owned(), json!({"value": value, "unit": unit})));
+        Value::Object(figures.collect::<Map<String, Value>>())
+    }
+
+    fn text(&self) -> String {
+        self.0.iter().map(|(name, value, unit)| format!("{name:<32} {value:>12} {unit}\n")).collect()
+    }
+}

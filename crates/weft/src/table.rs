@@ -1,0 +1,41 @@
+//! A table for people: columns as wide as their widest cell, the last one free.
+
+use std::fmt::Write;
+
+/// Lays out `rows` under `head`. Cells are shown as they are, but for control characters, which become spaces: text
+/// from a message must not steer the terminal.
+pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|h| h.chars().count()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    let head: Vec<String> = head.iter().map(|h| (*h).to_owned()).collect();
+    for row in std::iter::once(&head).chain(&rows) {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn plain(cell: &str) -> String {
+    cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_control_characters_do_not_pass() {
+        let rows = vec![vec!["a".into(), "long\u{1b}[31m".into()], vec!["bbb".into(), "c".into()]];
+        assert_eq!(render(&["X", "YY"], &rows), "X    YY\na    long [31m\nbbb  c\n");
+    }
+}
