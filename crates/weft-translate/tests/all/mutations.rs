@@ -100,8 +100,6 @@ fn check(bytes: Vec<u8>, profile: &Profile) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
-
     #[test]
     fn of_samples(first in any::<prop::sample::Index>(), mutations in prop::collection::vec(mutation(), 1..8)) {
         thread_local! {
@@ -134,9 +132,21 @@ fn every_prefix_of_a_message() {
 
 /// A hostile message must not cost the square of its length.
 #[test]
-fn a_message_of_very_many_segments() {
+fn messages_of_very_many_parts() {
     let profile = samples::profile("", "");
     let mut message = b"MSH|^~\\&|A|B|C|D|20250505||ADT^A01|1|P|2.4\rPID|1||1\r".to_vec();
     (0..200_000u32).for_each(|i| message.extend(format!("Z{:02}|\r", i % 97).bytes()));
     check(message, &profile);
+    for segment in ["OBX|1|NM|K||4.1\r", "OBR|1\r", "NK1|1|A^B\r", "DG1|1||I10\r", "AL1|1||X\r", "NTE|1||x\r"] {
+        for kind in ["ADT^A01", "ORU^R01"] {
+            let mut message = format!("MSH|^~\\&|A|B|C|D|20250505||{kind}|1|P|2.4\rPID|1||1\r").into_bytes();
+            message.extend(segment.repeat(20_000).bytes());
+            check(message, &profile);
+        }
+    }
+    // One field of very many parts.
+    for part in ["~", "^", "&", "1~", "\\F\\"] {
+        let message = format!("MSH|^~\\&|A|B|C|D|20250505||ADT^A01|1|P|2.4\rPID|1||1~{}\r", part.repeat(100_000));
+        check(message.into_bytes(), &profile);
+    }
 }
