@@ -110,12 +110,15 @@ impl Feeds {
         let _one_at_a_time = self.changing.lock().await;
         let decided_at = self.caught_up().await?;
         let held = self.held(&feed).await?;
-        if let Some(held) = held.filter(|held| held.profile_toml == request.profile_toml) {
-            return Ok(RegisterFeedResponse { feed, position: Some(revision(&held).to_proto()) });
+        if let Some(held) = held.as_ref().filter(|held| held.profile_toml == request.profile_toml) {
+            return Ok(RegisterFeedResponse { feed, position: Some(revision(held).to_proto()) });
         }
         let registered = FeedRegistered { feed: feed.clone(), profile_toml: request.profile_toml, by: asker.user };
         let receipt = self.change(&feed, decided_at, Payload::FeedRegistered(registered)).await?;
-        self.connected(&feed).await;
+        // A paused feed stays paused when it is changed.
+        if held.is_none_or(|held| !held.paused) {
+            self.connected(&feed).await;
+        }
         Ok(RegisterFeedResponse { feed, position: Some(receipt.position.to_proto()) })
     }
 
