@@ -23,7 +23,8 @@ CREATE TABLE linker (
     next INTEGER NOT NULL
 ) STRICT;
 
--- Source records, from their first mention in either stream. What a message tells is null until one does.
+-- Source records, from their first mention in either stream. What a message tells is null until one does, and never
+-- changes then: most messages touch nothing here.
 CREATE TABLE record (
     record_no INTEGER PRIMARY KEY,
     pseudonym BLOB NOT NULL UNIQUE,
@@ -31,10 +32,7 @@ CREATE TABLE record (
     system TEXT,
     value TEXT,
     feed TEXT,
-    first_offset INTEGER,
-    last_offset INTEGER,
-    -- The newest time at which a source said something of the person.
-    said_us INTEGER
+    first_offset INTEGER
 ) STRICT;
 CREATE INDEX record_local ON record (value, organisation) WHERE value IS NOT NULL;
 
@@ -63,7 +61,9 @@ CREATE TABLE record_name (
     PRIMARY KEY (family_key, birth_date, record_no)
 ) STRICT, WITHOUT ROWID;
 
--- Versions of facts that make a line, a record's in timeline order. body: weft.v1.TimelineEntry, ready to be served.
+-- Versions of facts that make a line, a record's in timeline order. body: a weft.v1.TimelineEntry as an element of
+-- weft.v1.GetTimelineResponse.entries, tag and length included: bodies one after the other are that list, ready to be
+-- served.
 CREATE TABLE entry (
     record_no INTEGER NOT NULL,
     occurred_us INTEGER NOT NULL,
@@ -71,25 +71,18 @@ CREATE TABLE entry (
     known_from INTEGER NOT NULL,
     fact_index INTEGER NOT NULL,
     known_to INTEGER,
-    recorded_us INTEGER NOT NULL,
     kind INTEGER NOT NULL,
     withdrawn INTEGER NOT NULL,
     body BLOB NOT NULL,
     PRIMARY KEY (record_no, occurred_us DESC, entry_key, known_from, fact_index)
 ) STRICT, WITHOUT ROWID;
 
--- The current version of every fact that has or had a line: what the next message is compared with.
+-- The current version of every fact that has or had a line: what the next message is compared with. state: the fold's own
+-- message (entries.rs), which holds the key again.
 CREATE TABLE fact (
     record_no INTEGER NOT NULL,
     entry_key INTEGER NOT NULL,
-    occurred_us INTEGER NOT NULL,
-    known_from INTEGER NOT NULL,
-    fact_index INTEGER NOT NULL,
-    recorded_us INTEGER NOT NULL,
-    withdrawn INTEGER NOT NULL,
-    has_line INTEGER NOT NULL,
-    -- Digest of the resource.
-    content BLOB NOT NULL,
+    state BLOB NOT NULL,
     PRIMARY KEY (record_no, entry_key)
 ) STRICT, WITHOUT ROWID;
 

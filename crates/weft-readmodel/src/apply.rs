@@ -6,7 +6,7 @@ use sqlx::{Connection, SqliteConnection};
 use weft_model::{Cut, Pseudonym, Stream};
 
 use crate::{
-    batch::{Batch, Effect, Incoming, Merged, Told, code},
+    batch::{Batch, Effect, Incoming, Merged, Told, code, entry_key},
     cursor,
     encounters::Encounters,
     entries::Entries,
@@ -63,7 +63,7 @@ impl<'a> Work<'a> {
                     // Of a record without a row there is nothing to load.
                     let Some(no) = work.records.stored_number(message.record) else { continue };
                     told.insert(no);
-                    facts.extend(message.facts.iter().map(|fact| (no, fact.key)));
+                    facts.extend(message.facts.iter().map(|fact| (no, entry_key(fact.id))));
                     let movements = message.facts.iter().filter_map(|fact| fact.movement.as_ref());
                     visits.extend(movements.map(|(visit, _)| (no, visit.as_str())));
                 }

@@ -8,7 +8,7 @@ use prost::Message;
 use weft_model::{
     Event, EventId, Partition, Payload, PersonId, Position, Pseudonym, Stream, Verdict,
     proto::{
-        api::{Provenance, QuarantinedMessage, TimelineEntry},
+        api::{GetTimelineResponse, Provenance, QuarantinedMessage, TimelineEntry},
         event::{Demographics, Fact, Header, MessageReceived, RecordLinked, RecordsMerged, SourceRecordId},
     },
 };
@@ -73,14 +73,15 @@ pub(crate) struct Told {
 /// A fact, reduced to what the fold looks at.
 #[derive(Debug, Clone)]
 pub(crate) struct ToldFact {
-    pub(crate) key: i64,
+    /// Identifier of its entry, as a number.
+    pub(crate) id: u128,
     /// Its place in the message.
     pub(crate) index: u64,
     pub(crate) occurred_us: i64,
     pub(crate) recorded_us: i64,
     pub(crate) withdrawn: bool,
     /// Digest of the resource.
-    pub(crate) content: [u8; 16],
+    pub(crate) content: u128,
     pub(crate) line: Option<ToldLine>,
     /// Visit and movement, where it is an Encounter.
     pub(crate) movement: Option<(String, Movement)>,
@@ -89,7 +90,7 @@ pub(crate) struct ToldFact {
 #[derive(Debug, Clone)]
 pub(crate) struct ToldLine {
     pub(crate) kind: i32,
-    /// Encoded `TimelineEntry`.
+    /// The column `entry.body`.
     pub(crate) body: Vec<u8>,
 }
 
@@ -239,12 +240,12 @@ impl Source<'_> {
             (None, Some(_)) => return Err(code::OCCURRED_MISSING),
         };
         let mut told = ToldFact {
-            key: entry_key(entry_id),
+            id: entry_id,
             index,
             occurred_us,
             recorded_us,
             withdrawn: fact.withdrawn,
-            content: digest16(&[&fact.resource]),
+            content: digest(&[&fact.resource]),
             line: None,
             movement: None,
         };
@@ -253,10 +254,10 @@ impl Source<'_> {
         Ok(told)
     }
 
-    fn line(&self, entry_id: EventId, fact: &Fact) -> Option<ToldLine> {
+    fn line(&self, entry_id: u128, fact: &Fact) -> Option<ToldLine> {
         let line = fact.line.as_ref()?;
         let entry = TimelineEntry {
-            entry_id: entry_id.to_string(),
+            entry_id: EventId(entry_id.to_be_bytes()).to_string(),
             kind: line.kind,
             title: line.title.clone(),
             detail: line.detail.clone(),
@@ -278,7 +279,8 @@ impl Source<'_> {
                 location: fact.location.clone(),
             }),
         };
-        Some(ToldLine { kind: line.kind, body: entry.encode_to_vec() })
+        let body = GetTimelineResponse { entries: vec![entry], ..GetTimelineResponse::default() }.encode_to_vec();
+        Some(ToldLine { kind: line.kind, body })
     }
 }
 
@@ -322,27 +324,25 @@ fn merge(header: &Header, merged: &RecordsMerged) -> Effect {
 }
 
 /// The identifier of the entry that a fact makes: the same for every version of it, and saying nothing of its record.
-fn entry_id(record: Pseudonym, fact: &Fact) -> EventId {
+fn entry_id(record: Pseudonym, fact: &Fact) -> u128 {
     let separator = [0u8];
-    EventId(digest16(&[&record.0, fact.resource_type.as_bytes(), &separator, fact.id.as_bytes()]))
+    digest(&[&record.0, fact.resource_type.as_bytes(), &separator, fact.id.as_bytes()])
 }
 
 /// The first half of an entry's identifier, which names it within its record; ordered as the identifier is.
-pub(crate) fn entry_key(id: EventId) -> i64 {
-    let [a, b, c, d, e, f, g, h, ..] = id.0;
-    (u64::from_be_bytes([a, b, c, d, e, f, g, h]) ^ (1 << 63)).cast_signed()
+pub(crate) fn entry_key(id: u128) -> i64 {
+    ((id >> 64) as u64 ^ (1 << 63)).cast_signed()
 }
 
-fn digest16(parts: &[&[u8]]) -> [u8; 16] {
+/// The first half of a SHA-256.
+fn digest(parts: &[&[u8]]) -> u128 {
     let mut context = Context::new(&SHA256);
     for part in parts {
         context.update(part);
     }
-    let mut short = [0; 16];
-    for (to, from) in short.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    short
+    let digest = context.finish();
+    let half = digest.as_ref().first_chunk().copied();
+    half.map_or(0, u128::from_be_bytes)
 }
 
 /// The streams that the read model is a function of.
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn entry_keys_are_ordered_as_identifiers() {
-        let ids = [[0u8; 16], [0x7f; 16], [0x80; 16], [0xff; 16]].map(EventId);
+        let ids = [0, 1 << 64, u128::MAX >> 1, 1 << 127, u128::MAX];
         assert!(ids.is_sorted_by_key(|id| entry_key(*id)));
     }
 }

@@ -49,7 +49,7 @@ const TABLES: [Table; 15] = [
         name: "record",
         stream: Stream::Feed,
         versioned: false,
-        sql: "SELECT pseudonym, organisation, system, value, feed, first_offset, last_offset, said_us FROM record",
+        sql: "SELECT pseudonym, organisation, system, value, feed, first_offset FROM record",
     },
     Table {
         name: "record_version",
@@ -75,16 +75,14 @@ const TABLES: [Table; 15] = [
         stream: Stream::Feed,
         versioned: true,
         sql: "SELECT r.pseudonym, occurred_us, entry_key, known_from, fact_index, iif(known_to < ?1, known_to, NULL),
-                     recorded_us, kind, withdrawn, body
+                     kind, withdrawn, body
               FROM entry JOIN record AS r USING (record_no) WHERE known_from < ?1",
     },
     Table {
         name: "fact",
         stream: Stream::Feed,
         versioned: false,
-        sql: "SELECT r.pseudonym, entry_key, occurred_us, known_from, fact_index, recorded_us, withdrawn, has_line,
-                     content
-              FROM fact JOIN record AS r USING (record_no)",
+        sql: "SELECT r.pseudonym, entry_key, state FROM fact JOIN record AS r USING (record_no)",
     },
     Table {
         name: "encounter",

@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 use weft_model::proto::event::Fact;
 
 use crate::{
-    batch::ToldFact,
+    batch::{ToldFact, entry_key},
     bulk::{self, Multi},
     error::StoreError,
 };
@@ -69,7 +69,7 @@ pub(crate) fn movement(told: &ToldFact, fact: &Fact) -> Option<(String, Movement
     let resource: Resource = serde_json::from_slice(&fact.resource).unwrap_or_default();
     let location = resource.location.iter().rfind(|l| l.status == "active").or(resource.location.last());
     let movement = Movement {
-        key: told.key,
+        key: entry_key(told.id),
         occurred_us: told.occurred_us,
         recorded_us: told.recorded_us,
         withdrawn: told.withdrawn,

@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 
+use prost::Message;
 use sqlx::SqliteConnection;
 
 use crate::{
-    batch::{ToldFact, ToldLine},
+    batch::{ToldFact, ToldLine, entry_key},
     bulk::{self, Multi},
     error::StoreError,
 };
@@ -16,33 +17,85 @@ use crate::{
 /// Facts that a set of batches touches, and the versions that folding makes.
 #[derive(Debug, Default)]
 pub(crate) struct Entries<'a> {
-    held: HashMap<(i64, i64), Held>,
+    /// By identifier of the entry.
+    held: HashMap<u128, Held>,
     new: Vec<Version<'a>>,
     closed: Vec<Closed>,
 }
 
 /// The current version of a fact.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Held {
-    occurred_us: i64,
-    known_from: u64,
-    index: u64,
-    recorded_us: i64,
-    withdrawn: bool,
-    content: [u8; 16],
-    row: Row,
+    record_no: i64,
+    state: State,
+    /// Where its row of `entry` is among the new ones; `None` where it is stored, or makes no line.
+    new: Option<usize>,
     changed: bool,
 }
 
-/// Its row in `entry`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Row {
-    /// It makes no line.
-    None,
-    Stored,
-    New {
-        index: usize,
-    },
+/// The column `fact.state`, as the one element of [`States`].
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+struct State {
+    /// The halves of the entry's identifier.
+    #[prost(fixed64, tag = "1")]
+    id_high: u64,
+    #[prost(fixed64, tag = "2")]
+    id_low: u64,
+    #[prost(sint64, tag = "3")]
+    occurred_us: i64,
+    #[prost(uint64, tag = "4")]
+    known_from: u64,
+    #[prost(uint64, tag = "5")]
+    index: u64,
+    #[prost(sint64, tag = "6")]
+    recorded_us: i64,
+    #[prost(bool, tag = "7")]
+    withdrawn: bool,
+    #[prost(bool, tag = "8")]
+    has_line: bool,
+    /// The halves of the resource's digest.
+    #[prost(fixed64, tag = "9")]
+    content_high: u64,
+    #[prost(fixed64, tag = "10")]
+    content_low: u64,
+}
+
+/// Columns `fact.state` one after the other.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct States {
+    #[prost(message, repeated, tag = "1")]
+    all: Vec<State>,
+}
+
+impl State {
+    fn new(fact: &ToldFact, known_from: u64) -> Self {
+        let (id_high, id_low) = halves(fact.id);
+        let (content_high, content_low) = halves(fact.content);
+        Self {
+            id_high,
+            id_low,
+            occurred_us: fact.occurred_us,
+            known_from,
+            index: fact.index,
+            recorded_us: fact.recorded_us,
+            withdrawn: fact.withdrawn,
+            has_line: fact.line.is_some(),
+            content_high,
+            content_low,
+        }
+    }
+
+    fn id(&self) -> u128 {
+        u128::from(self.id_high) << 64 | u128::from(self.id_low)
+    }
+
+    fn tells_the_same(&self, fact: &ToldFact) -> bool {
+        (self.content_high, self.content_low) == halves(fact.content) && self.withdrawn == fact.withdrawn
+    }
+}
+
+fn halves(number: u128) -> (u64, u64) {
+    ((number >> 64) as u64, number as u64)
 }
 
 #[derive(Debug)]
@@ -57,94 +110,62 @@ struct Version<'a> {
 #[derive(Debug)]
 struct Closed {
     record_no: i64,
-    occurred_us: i64,
-    key: i64,
-    known_from: u64,
-    index: u64,
+    state: State,
     known_to: u64,
 }
 
 impl<'a> Entries<'a> {
     /// Takes in one fact of a record, known from `offset` on.
     pub(crate) fn fold(&mut self, record_no: i64, fact: &'a ToldFact, offset: u64) {
-        let key = (record_no, fact.key);
-        match self.held.get_mut(&key) {
+        match self.held.get_mut(&fact.id) {
             // A fact that never made a line is no entry; once it has made one, every word about it counts.
             None if fact.line.is_none() => return,
             None => {}
-            Some(held) if held.content == fact.content && held.withdrawn == fact.withdrawn => {
-                if held.recorded_us < fact.recorded_us {
-                    held.recorded_us = fact.recorded_us;
-                    held.changed = true;
-                }
+            Some(held) if held.state.tells_the_same(fact) => {
+                held.changed |= held.state.recorded_us < fact.recorded_us;
+                held.state.recorded_us = held.state.recorded_us.max(fact.recorded_us);
                 return;
             }
-            Some(held) if fact.recorded_us < held.recorded_us => {
+            Some(held) if fact.recorded_us < held.state.recorded_us => {
                 self.add(record_no, fact, offset, Some(offset));
                 return;
             }
-            Some(held) => match held.row {
-                Row::None => {}
-                Row::New { index } => {
-                    if let Some(version) = self.new.get_mut(index) {
-                        version.known_to = Some(offset);
-                    }
+            Some(held) => match held.new.and_then(|index| self.new.get_mut(index)) {
+                Some(version) => version.known_to = Some(offset),
+                None if held.state.has_line => {
+                    self.closed.push(Closed { record_no, state: held.state, known_to: offset });
                 }
-                Row::Stored => self.closed.push(Closed {
-                    record_no,
-                    occurred_us: held.occurred_us,
-                    key: fact.key,
-                    known_from: held.known_from,
-                    index: held.index,
-                    known_to: offset,
-                }),
+                None => {}
             },
         }
-        let row = self.add(record_no, fact, offset, None);
-        let held = Held {
-            occurred_us: fact.occurred_us,
-            known_from: offset,
-            index: fact.index,
-            recorded_us: fact.recorded_us,
-            withdrawn: fact.withdrawn,
-            content: fact.content,
-            row,
-            changed: true,
-        };
-        self.held.insert(key, held);
+        let new = self.add(record_no, fact, offset, None);
+        self.held.insert(fact.id, Held { record_no, state: State::new(fact, offset), new, changed: true });
     }
 
-    fn add(&mut self, record_no: i64, fact: &'a ToldFact, known_from: u64, known_to: Option<u64>) -> Row {
-        let Some(line) = &fact.line else { return Row::None };
+    fn add(&mut self, record_no: i64, fact: &'a ToldFact, known_from: u64, known_to: Option<u64>) -> Option<usize> {
+        let line = fact.line.as_ref()?;
         self.new.push(Version { record_no, fact, line, known_from, known_to });
-        Row::New { index: self.new.len() - 1 }
+        Some(self.new.len() - 1)
     }
 
     /// Loads the facts named by record number and entry key.
     pub(crate) async fn load(&mut self, conn: &mut SqliteConnection, keys: &[(i64, i64)]) -> Result<(), StoreError> {
+        // One row for each record: a row costs more on its way than its values do.
         const CURRENT: Multi = Multi {
-            before: "SELECT f.record_no, f.entry_key, f.occurred_us, f.known_from, f.fact_index, f.recorded_us, \
-                     f.withdrawn, f.has_line, f.content FROM (VALUES ",
+            before: "SELECT f.record_no, CAST(group_concat(f.state, '') AS BLOB) FROM (VALUES ",
             columns: 2,
-            after: ") AS k CROSS JOIN fact AS f ON f.record_no = k.column1 AND f.entry_key = k.column2",
+            after: ") AS k CROSS JOIN fact AS f ON f.record_no = k.column1 AND f.entry_key = k.column2 \
+                    GROUP BY f.record_no",
         };
         let rows = bulk::read(conn, &CURRENT, keys, |values, (record_no, key)| {
             values.put(*record_no).put(*key);
         });
         for row in rows.await? {
-            let held = Held {
-                occurred_us: bulk::get(&row, 2)?,
-                known_from: bulk::get_u64(&row, 3)?,
-                index: bulk::get_u64(&row, 4)?,
-                recorded_us: bulk::get(&row, 5)?,
-                withdrawn: bulk::get(&row, 6)?,
-                content: bulk::get::<&[u8]>(&row, 8)?
-                    .try_into()
-                    .map_err(|_| StoreError::Unreadable { table: "fact", column: "content" })?,
-                row: if bulk::get(&row, 7)? { Row::Stored } else { Row::None },
-                changed: false,
-            };
-            self.held.insert((bulk::get(&row, 0)?, bulk::get(&row, 1)?), held);
+            let states = States::decode(bulk::get::<&[u8]>(&row, 1)?)
+                .map_err(|_| StoreError::Unreadable { table: "fact", column: "state" })?;
+            let record_no = bulk::get(&row, 0)?;
+            let held = |state| Held { record_no, state, new: None, changed: false };
+            self.held.extend(states.all.into_iter().map(|state| (state.id(), held(state))));
         }
         Ok(())
     }
@@ -158,22 +179,23 @@ impl<'a> Entries<'a> {
         };
         const INSERT: Multi = Multi {
             before: "INSERT INTO entry (record_no, occurred_us, entry_key, known_from, fact_index, known_to, \
-                     recorded_us, kind, withdrawn, body) VALUES ",
-            columns: 10,
+                     kind, withdrawn, body) VALUES ",
+            columns: 9,
             after: "",
         };
         bulk::write(conn, &CLOSE, &self.closed, |values, row| {
-            values.put(row.record_no).put(row.occurred_us).put(row.key);
-            values.put_u64(row.known_from).put_u64(row.index).put_u64(row.known_to);
+            values.put(row.record_no).put(row.state.occurred_us).put(entry_key(row.state.id()));
+            values.put_u64(row.state.known_from).put_u64(row.state.index).put_u64(row.known_to);
         })
         .await?;
         self.new.sort_unstable_by_key(|v| {
-            (v.record_no, std::cmp::Reverse(v.fact.occurred_us), v.fact.key, v.known_from, v.fact.index)
+            (v.record_no, std::cmp::Reverse(v.fact.occurred_us), entry_key(v.fact.id), v.known_from, v.fact.index)
         });
         bulk::write(conn, &INSERT, &self.new, |values, row| {
             let fact = row.fact;
-            values.put(row.record_no).put(fact.occurred_us).put(fact.key).put_u64(row.known_from).put_u64(fact.index);
-            values.put(row.known_to.map(bulk::sql)).put(fact.recorded_us).put(row.line.kind).put(fact.withdrawn);
+            values.put(row.record_no).put(fact.occurred_us).put(entry_key(fact.id));
+            values.put_u64(row.known_from).put_u64(fact.index).put(row.known_to.map(bulk::sql));
+            values.put(row.line.kind).put(fact.withdrawn);
             values.put(row.line.body.as_slice());
         })
         .await?;
@@ -182,16 +204,16 @@ impl<'a> Entries<'a> {
 
     async fn store_facts(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
         const PUT: Multi = Multi {
-            before: "INSERT OR REPLACE INTO fact (record_no, entry_key, occurred_us, known_from, fact_index, \
-                     recorded_us, withdrawn, has_line, content) VALUES ",
-            columns: 9,
+            before: "INSERT OR REPLACE INTO fact (record_no, entry_key, state) VALUES ",
+            columns: 3,
             after: "",
         };
-        let mut changed: Vec<_> = self.held.iter().filter(|(_, held)| held.changed).collect();
-        changed.sort_unstable_by_key(|(key, _)| **key);
-        bulk::write(conn, &PUT, &changed, |values, ((record_no, key), held)| {
-            values.put(*record_no).put(*key).put(held.occurred_us).put_u64(held.known_from).put_u64(held.index);
-            values.put(held.recorded_us).put(held.withdrawn).put(held.row != Row::None).put(held.content.as_slice());
+        let changed = self.held.values().filter(|held| held.changed);
+        let mut changed: Vec<_> =
+            changed.map(|held| ((held.record_no, entry_key(held.state.id())), held.state)).collect();
+        changed.sort_unstable_by_key(|(key, _)| *key);
+        bulk::write(conn, &PUT, &changed, |values, ((record_no, key), state)| {
+            values.put(*record_no).put(*key).put(States { all: vec![*state] }.encode_to_vec());
         })
         .await
     }

@@ -177,7 +177,7 @@ fn options(path: &Path, mode: Mode) -> SqliteConnectOptions {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
-        .page_size(8192)
+        .page_size(4096)
         .foreign_keys(false)
         .statement_cache_capacity(512)
         .row_buffer_size(1024)
@@ -188,7 +188,7 @@ fn options(path: &Path, mode: Mode) -> SqliteConnectOptions {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .pragma("cache_size", "-65536")
-            .pragma("wal_autocheckpoint", "4096"),
+            .pragma("wal_autocheckpoint", "16384"),
         Mode::Rebuild => options
             .journal_mode(SqliteJournalMode::Off)
             .synchronous(SqliteSynchronous::Off)

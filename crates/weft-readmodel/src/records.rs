@@ -35,14 +35,12 @@ struct Record {
     /// What the row tells of it once a message has.
     told: Option<(SourceRecordId, String, u64)>,
     told_before: bool,
-    last_offset: Option<u64>,
-    said_us: Option<i64>,
-    changed: bool,
     current: Option<Current>,
 }
 
 #[derive(Debug)]
 struct Current {
+    recorded_us: i64,
     demographics: Demographics,
     place: Place,
 }
@@ -84,13 +82,11 @@ impl Records {
     /// Takes in what a message tells of its record and of the person.
     pub(crate) fn fold(&mut self, told: &Told, feed: &str, offset: u64) {
         let Some(record) = self.held.get_mut(&told.record) else { return };
-        record.changed = true;
-        record.last_offset = Some(offset);
         if !record.told_before && record.told.is_none() {
             record.told = Some((told.id.clone(), feed.to_owned(), offset));
         }
         let Some(said) = &told.demographics else { return };
-        if record.said_us.is_some_and(|newest| told.said_us < newest) {
+        if record.current.as_ref().is_some_and(|current| told.said_us < current.recorded_us) {
             // Late: it stays on record, and nothing that is known changes.
             let (record_no, demographics) = (record.no, said.encode_to_vec());
             let known_to = Some(offset);
@@ -98,7 +94,6 @@ impl Records {
             self.versions.push(Version { record_no, known_from: offset, known_to, recorded_us, demographics });
             return;
         }
-        record.said_us = Some(told.said_us);
         let mut demographics = record.current.as_ref().map(|c| c.demographics.clone()).unwrap_or_default();
         demographics.update(said);
         match &record.current {
@@ -122,15 +117,16 @@ impl Records {
         };
         self.numbers.extend(nhs_numbers(&demographics).map(|number| (number, record.no)));
         self.names.extend(name_keys(&demographics).map(|(family, birth)| (family, birth, record.no)));
-        record.current = Some(Current { demographics, place: Place::New { index: self.versions.len() } });
+        let place = Place::New { index: self.versions.len() };
+        record.current = Some(Current { recorded_us: told.said_us, demographics, place });
         self.versions.push(version);
     }
 
     /// Loads `records`, and numbers those that are new in the order given.
     pub(crate) async fn load(&mut self, conn: &mut SqliteConnection, records: &[Pseudonym]) -> Result<(), StoreError> {
         const HELD: Multi = Multi {
-            before: "SELECT r.pseudonym, r.record_no, r.first_offset IS NOT NULL, r.last_offset, r.said_us, \
-                     v.known_from, v.demographics FROM (VALUES ",
+            before: "SELECT r.pseudonym, r.record_no, r.first_offset IS NOT NULL, v.known_from, v.recorded_us, \
+                     v.demographics FROM (VALUES ",
             columns: 1,
             after: ") AS k CROSS JOIN record AS r ON r.pseudonym = k.column1 \
                     LEFT JOIN record_version AS v ON v.record_no = r.record_no AND v.known_to IS NULL",
@@ -139,23 +135,16 @@ impl Records {
             values.put(record.0.as_slice());
         });
         for row in rows.await? {
-            let current = match bulk::get::<Option<i64>>(&row, 5)? {
+            let current = match bulk::get::<Option<i64>>(&row, 3)? {
                 None => None,
                 Some(known_from) => Some(Current {
-                    demographics: decode_demographics(bulk::get(&row, 6)?)?,
+                    recorded_us: bulk::get(&row, 4)?,
+                    demographics: decode_demographics(bulk::get(&row, 5)?)?,
                     place: Place::Stored { known_from: known_from.cast_unsigned() },
                 }),
             };
-            let record = Record {
-                no: bulk::get(&row, 1)?,
-                stored: true,
-                told: None,
-                told_before: bulk::get(&row, 2)?,
-                last_offset: bulk::get::<Option<i64>>(&row, 3)?.map(i64::cast_unsigned),
-                said_us: bulk::get(&row, 4)?,
-                changed: false,
-                current,
-            };
+            let record =
+                Record { no: bulk::get(&row, 1)?, stored: true, told: None, told_before: bulk::get(&row, 2)?, current };
             self.held.insert(read_pseudonym(bulk::get(&row, 0)?)?, record);
         }
         if self.held.len() < records.len() {
@@ -172,16 +161,7 @@ impl Records {
         self.held.entry(record).or_insert_with(|| {
             let no = self.next_no;
             self.next_no += 1;
-            Record {
-                no,
-                stored: false,
-                told: None,
-                told_before: false,
-                last_offset: None,
-                said_us: None,
-                changed: false,
-                current: None,
-            }
+            Record { no, stored: false, told: None, told_before: false, current: None }
         });
     }
 
@@ -211,9 +191,9 @@ impl Records {
 
     async fn store_records(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
         const INSERT: Multi = Multi {
-            before: "INSERT INTO record (record_no, pseudonym, organisation, system, value, feed, first_offset, \
-                     last_offset, said_us) VALUES ",
-            columns: 9,
+            before: "INSERT INTO record (record_no, pseudonym, organisation, system, value, feed, first_offset) \
+                     VALUES ",
+            columns: 7,
             after: "",
         };
         const TELL: Multi = Multi {
@@ -222,29 +202,18 @@ impl Records {
             columns: 6,
             after: ") AS k WHERE record_no = k.column1",
         };
-        const HEAR: Multi = Multi {
-            before: "UPDATE record SET last_offset = k.column2, said_us = k.column3 FROM (VALUES ",
-            columns: 3,
-            after: ") AS k WHERE record_no = k.column1",
-        };
         let mut all: Vec<(&Pseudonym, &Record)> = self.held.iter().collect();
         all.sort_unstable_by_key(|(_, record)| record.no);
         let (stored, new): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, record)| record.stored);
         bulk::write(conn, &INSERT, &new, |values, (pseudonym, record)| {
             values.put(record.no).put(pseudonym.0.as_slice());
             put_told(values, record);
-            values.put(record.last_offset.map(bulk::sql)).put(record.said_us);
         })
         .await?;
         let told: Vec<_> = stored.iter().filter(|(_, record)| record.told.is_some()).collect();
         bulk::write(conn, &TELL, &told, |values, (_, record)| {
             values.put(record.no);
             put_told(values, record);
-        })
-        .await?;
-        let heard: Vec<_> = stored.iter().filter(|(_, record)| record.changed).collect();
-        bulk::write(conn, &HEAR, &heard, |values, (_, record)| {
-            values.put(record.no).put(record.last_offset.map(bulk::sql)).put(record.said_us);
         })
         .await
     }

@@ -30,7 +30,7 @@ pub struct LinkingRecord {
     pub feed: String,
     /// Encoded [`Demographics`](weft_model::proto::event::Demographics), folded; empty where nothing was said.
     pub demographics: Vec<u8>,
-    /// When that was said, by the source's clock.
+    /// When the newest of that was first said, by the source's clock.
     pub recorded_us: i64,
 }
 
@@ -40,10 +40,8 @@ impl ReadModel {
     /// # Errors
     /// [`QueryError::Store`].
     pub async fn linking_snapshot(&self, feed_size: u64) -> Result<LinkingSnapshot, QueryError> {
-        // Where nothing was told since, the record's own time is the newest; else the version's is the best known.
         const RECORDS: &str = "
-            SELECT r.pseudonym, r.feed, coalesce(v.demographics, x''),
-                   coalesce(iif(r.last_offset < ?1, r.said_us, v.recorded_us), 0)
+            SELECT r.pseudonym, r.feed, coalesce(v.demographics, x''), coalesce(v.recorded_us, 0)
             FROM record AS r LEFT JOIN record_version AS v ON v.record_no = r.record_no
                 AND v.known_from < ?1 AND (v.known_to IS NULL OR v.known_to >= ?1)
             WHERE r.first_offset < ?1 ORDER BY r.record_no";

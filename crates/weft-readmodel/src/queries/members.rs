@@ -20,8 +20,6 @@ pub(super) struct Member {
     pub(super) record_no: i64,
     pub(super) organisation: Option<String>,
     pub(super) parked: bool,
-    /// Offset of the last message about it, known or not.
-    pub(super) last_offset: Option<i64>,
 }
 
 /// The records of `person`, by number; empty where nobody has the identifier.
@@ -35,7 +33,7 @@ pub(super) async fn of(conn: &mut SqliteConnection, person: PersonId, sizes: Siz
             SELECT m.retired_no FROM member JOIN merge AS m ON m.survivor_no = member.record_no
             WHERE m.known_from < ?2 AND (m.known_to IS NULL OR m.known_to >= ?2)
         )
-        SELECT member.record_no, r.organisation, r.last_offset, EXISTS (
+        SELECT member.record_no, r.organisation, EXISTS (
             SELECT 1 FROM parked AS p
             WHERE p.record_no = member.record_no AND p.known_from < iif(p.stream = 'feed', ?3, ?2)
         )
@@ -59,12 +57,7 @@ pub(super) async fn of(conn: &mut SqliteConnection, person: PersonId, sizes: Siz
     let query = sqlx::query(MEMBERS).bind(person.0.as_slice()).bind(sizes.identity).bind(sizes.feed);
     let rows = query.fetch_all(conn).await?;
     let members = rows.iter().map(|row| {
-        Ok(Member {
-            record_no: bulk::get(row, 0)?,
-            organisation: bulk::get(row, 1)?,
-            last_offset: bulk::get(row, 2)?,
-            parked: bulk::get(row, 3)?,
-        })
+        Ok(Member { record_no: bulk::get(row, 0)?, organisation: bulk::get(row, 1)?, parked: bulk::get(row, 2)? })
     });
     members.collect()
 }

@@ -2,9 +2,12 @@
 
 use std::{collections::HashSet, fmt, str::FromStr};
 
-use bytes::Bytes;
-use prost::Message;
-use sqlx::{AssertSqlSafe, SqliteConnection, sqlite::SqliteRow};
+use bytes::{Buf, Bytes};
+use prost::{
+    Message,
+    encoding::{decode_key, decode_varint},
+};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use weft_model::{
     Cut, EventId, PersonId, Position, Stream,
     proto::api::{TimelineEntry, TimelineFilter},
@@ -125,11 +128,8 @@ impl ReadModel {
         let window = Window::new(filter, None, true, sizes);
         let mut rows = Vec::new();
         for member in members.iter().filter(|m| wanted.contains(&m.record_no)) {
-            let joined = !held.contains(&member.record_no);
-            if joined || member.last_offset.is_some_and(|last| last >= before.feed) {
-                let from = if joined { 0 } else { before.feed };
-                rows.extend(read_changes(&mut conn, member.record_no, &window, from).await?);
-            }
+            let from = if held.contains(&member.record_no) { before.feed } else { 0 };
+            rows.extend(read_changes(&mut conn, member.record_no, &window, from).await?);
         }
         rows.sort_by_key(|(known_from, _)| *known_from);
         let entries = rows.into_iter().map(|(_, body)| body).collect();
@@ -153,9 +153,10 @@ impl ReadModel {
         let (_, sizes) = self.visible(as_of)?;
         let mut conn = self.readers().acquire().await?;
         for member in members::of(&mut conn, person, sizes).await? {
-            let query = sqlx::query(ENTRY).bind(member.record_no).bind(entry_key(id)).bind(sizes.feed);
+            let query =
+                sqlx::query(ENTRY).bind(member.record_no).bind(entry_key(u128::from_be_bytes(id.0))).bind(sizes.feed);
             let Some(row) = query.fetch_optional(&mut *conn).await? else { continue };
-            let entry = body(&row, 0)?;
+            let Some(entry) = entries(bulk::get(&row, 0)?)?.pop() else { continue };
             if decode(&entry)?.entry_id.parse() == Ok(id) {
                 let position = Stream::Feed.partition(0).at(bulk::get_u64(&row, 1)?);
                 let fact_index = usize::try_from(bulk::get_u64(&row, 2)?).unwrap_or(usize::MAX);
@@ -220,12 +221,17 @@ async fn read_page(
     // No record has number 0: the arms that fill up to a power of two are empty.
     let arms = records.len().next_power_of_two();
     let text: Vec<String> = (0..arms).map(|i| arm("occurred_us, entry_key, body", 9 + i)).collect();
-    let sql = format!("SELECT body FROM ({} ORDER BY occurred_us DESC, entry_key LIMIT ?8)", text.join(" UNION ALL "));
+    // One row for all: each costs more on its way than its bytes do.
+    let sql = format!(
+        "SELECT CAST(group_concat(body, '') AS BLOB) FROM ({} ORDER BY occurred_us DESC, entry_key LIMIT ?8)",
+        text.join(" UNION ALL ")
+    );
     let mut query = window.bind(sqlx::query(AssertSqlSafe(sql))).bind(bulk::sql(limit as u64));
     for i in 0..arms {
         query = query.bind(records.get(i).copied().unwrap_or(0));
     }
-    query.fetch_all(conn).await?.iter().map(|row| body(row, 0)).collect()
+    let row = query.fetch_one(conn).await?;
+    entries(bulk::get::<Option<Vec<u8>>>(&row, 0)?.unwrap_or_default())
 }
 
 /// The same for a person of very many records: each is read alone.
@@ -242,12 +248,12 @@ async fn read_many(
         let rows = query.bind(bulk::sql(limit as u64)).bind(*record_no).fetch_all(&mut *conn).await?;
         for row in &rows {
             let key = (std::cmp::Reverse(bulk::get::<i64>(row, 0)?), bulk::get::<i64>(row, 1)?);
-            all.push((key, body(row, 2)?));
+            all.push((key, entries(bulk::get(row, 2)?)?));
         }
     }
     all.sort_by_key(|(key, _)| *key);
     all.truncate(limit);
-    Ok(all.into_iter().map(|(_, body)| body).collect())
+    Ok(all.into_iter().flat_map(|(_, entries)| entries).collect())
 }
 
 async fn read_changes(
@@ -258,7 +264,12 @@ async fn read_changes(
 ) -> Result<Vec<(i64, Bytes)>, StoreError> {
     let sql = format!("{} AND known_from >= ?9", arm("known_from, body", 8));
     let rows = window.bind(sqlx::query(AssertSqlSafe(sql))).bind(record_no).bind(from).fetch_all(conn).await?;
-    rows.iter().map(|row| Ok((bulk::get(row, 0)?, body(row, 1)?))).collect()
+    let mut changes = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let known_from = bulk::get(row, 0)?;
+        changes.extend(entries(bulk::get(row, 1)?)?.into_iter().map(|entry| (known_from, entry)));
+    }
+    Ok(changes)
 }
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
@@ -289,8 +300,18 @@ fn wanted(members: &[Member], filter: &TimelineFilter) -> Vec<i64> {
     members.iter().filter(lets_through).map(|m| m.record_no).collect()
 }
 
-fn body(row: &SqliteRow, column: usize) -> Result<Bytes, StoreError> {
-    bulk::get::<Vec<u8>>(row, column).map(Bytes::from)
+/// The encoded entries of columns `entry.body`, one after the other: slices of the same bytes.
+fn entries(bodies: Vec<u8>) -> Result<Vec<Bytes>, StoreError> {
+    let unreadable = || StoreError::Unreadable { table: "entry", column: "body" };
+    let mut rest = Bytes::from(bodies);
+    let mut entries = Vec::new();
+    while rest.has_remaining() {
+        decode_key(&mut rest).map_err(|_| unreadable())?;
+        let length = decode_varint(&mut rest).map_err(|_| unreadable())?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= rest.len()).ok_or_else(unreadable)?;
+        entries.push(rest.split_to(length));
+    }
+    Ok(entries)
 }
 
 fn decode(body: &[u8]) -> Result<TimelineEntry, StoreError> {
@@ -303,7 +324,7 @@ impl PageKey {
         let unreadable = || StoreError::Unreadable { table: "entry", column: "body" };
         let id: EventId = entry.entry_id.parse().map_err(|_| unreadable())?;
         let occurred_us = entry.occurred.ok_or_else(unreadable)?.start_us;
-        Ok(Self { occurred_us, entry_key: entry_key(id) })
+        Ok(Self { occurred_us, entry_key: entry_key(u128::from_be_bytes(id.0)) })
     }
 }
 
