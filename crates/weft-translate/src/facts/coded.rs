@@ -38,13 +38,14 @@ impl<'a> Coded<'a> {
             display: repetition.component(first + 1),
             system: repetition.component(first + 2),
         };
-        let plain = memchr::memchr(b'^', repetition.raw().as_bytes()).is_none();
-        let read = if plain {
-            let only = Entry { code: repetition.component(1), ..Entry::default() };
-            Self { codes: [only, Entry::default(), Entry::default()], text: Cow::Borrowed("") }
-        } else {
-            Self { codes: [entry(1), entry(4), entry(10)], text: repetition.component(9) }
-        };
+        // Most codes have three components: what lies beyond is looked for only where there is more.
+        let components = memchr::memchr_iter(b'^', repetition.raw().as_bytes()).count() + 1;
+        let only = || Entry { code: repetition.component(1), ..Entry::default() };
+        let first = if components == 1 { only() } else { entry(1) };
+        let second = if components < 4 { Entry::default() } else { entry(4) };
+        let third = if components < 10 { Entry::default() } else { entry(10) };
+        let text = if components < 9 { Cow::Borrowed("") } else { repetition.component(9) };
+        let read = Self { codes: [first, second, third], text };
         let said = !read.text.is_empty() || read.codes.iter().any(|c| !c.code.is_empty() || !c.display.is_empty());
         said.then_some(read)
     }
@@ -146,7 +147,10 @@ pub(crate) fn system_uri<'n>(name: &'n str, code: &str, organisation: &str) -> O
 
 /// A URI for a name that means something only at `organisation`.
 pub(crate) fn local_uri(kind: &str, organisation: &str, name: &str) -> String {
-    let mut uri = format!("urn:weft:{kind}:{organisation}:");
+    let mut uri = String::with_capacity(kind.len() + organisation.len() + name.len() + 12);
+    for part in ["urn:weft:", kind, ":", organisation, ":"] {
+        uri.push_str(part);
+    }
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             uri.push(char::from(byte));

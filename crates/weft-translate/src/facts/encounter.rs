@@ -15,6 +15,8 @@
 //! HL7 has EVN-6 of a cancellation be the time of what is cancelled, but many senders put in it the time of cancelling,
 //! so the time of day cannot be part of it. Moving twice in a day between the same two beds is one line.
 
+use std::borrow::Cow;
+
 use fhir_sdk::r4b::{
     codes::{EncounterLocationStatus, EncounterStatus},
     resources::{Encounter, EncounterHospitalization, EncounterParticipant},
@@ -260,7 +262,7 @@ impl<'m, 'v> Told<'m, 'v> {
         let visit = self.visit;
         let mut encounter = Encounter::builder().status(status).class(visit.class.coding()?).build()?;
         encounter.id = Some(visit.id.clone());
-        encounter.identifier.extend(self.visit_number(organisation)?.map(Some));
+        encounter.identifier = self.numbers(organisation)?;
         encounter.subject = Some(subject()?);
         let event = facts.context.occurred.or(facts.context.recorded);
         let start = match movement {
@@ -297,15 +299,22 @@ impl<'m, 'v> Told<'m, 'v> {
         Ok(encounter)
     }
 
-    fn visit_number(&self, organisation: &str) -> Built<Option<Identifier>> {
-        if self.visit.number.is_empty() {
-            return Ok(None);
+    /// PV1-19 and PV1-50, which is the same visit by another number.
+    fn numbers(&self, organisation: &str) -> Built<Vec<Option<Identifier>>> {
+        let mut numbers = Vec::new();
+        for (field, code, display) in [(19, "VN", "Visit number"), (50, "", "")] {
+            let Some(cx) = self.pv1.field(field).repetitions().next().filter(|cx| !cx.component(1).is_empty()) else {
+                continue;
+            };
+            let authority = cx.component(4);
+            let authority = if authority.is_empty() { Cow::Owned(format!("PV1-{field}")) } else { authority };
+            let mut number = identifier(local_uri("visit", organisation, &authority), &cx.component(1))?;
+            if !code.is_empty() {
+                number.r#type = Some(concept(V2_IDENTIFIER_TYPE, code, display)?);
+            }
+            numbers.push(Some(number));
         }
-        let authority = self.pv1.field(19).component(4).unwrap_or_default();
-        let system = if authority.is_empty() { "PV1-19" } else { authority.as_ref() };
-        let mut number = identifier(local_uri("visit", organisation, system), &self.visit.number)?;
-        number.r#type = Some(concept(V2_IDENTIFIER_TYPE, "VN", "Visit number")?);
-        Ok(Some(number))
+        Ok(numbers)
     }
 
     fn concept(&self, field: usize, organisation: &str) -> Built<Option<CodeableConcept>> {

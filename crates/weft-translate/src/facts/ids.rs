@@ -27,14 +27,14 @@ fn digest(text: &str) -> u64 {
 
 /// Makes identifiers unique within a message: the second of a kind is `id.2`, the third `id.3`.
 #[derive(Debug, Default)]
-pub(crate) struct Unique(BTreeMap<String, u32>);
+pub(crate) struct Unique(BTreeMap<u64, u32>);
 
 impl Unique {
     /// `id`, or `id` with its number where it was asked for before.
     pub(crate) fn number(&mut self, id: String) -> String {
-        let count = self.0.entry(id.clone()).or_default();
+        let count = self.0.entry(digest(&id)).or_default();
         *count += 1;
-        if *count == 1 { id } else { format!("{id}.{count}") }
+        if *count == 1 { id } else { fhir_id(&format!("{id}.{count}")).into_owned() }
     }
 }
 

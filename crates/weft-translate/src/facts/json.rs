@@ -56,14 +56,17 @@ impl Decimals {
     }
 }
 
-/// Writes a resource. Its numbers get the digits kept for them.
+/// Writes a resource into `json`, which is emptied first. Its numbers get the digits kept for them.
 ///
 /// # Errors
 /// What FHIR's JSON cannot hold, such as a year before 1000.
-pub(crate) fn write(resource: &impl Serialize, decimals: Decimals) -> Result<Vec<u8>, serde_json::Error> {
-    let mut json = Vec::with_capacity(1024);
-    resource.serialize(&mut Serializer::with_formatter(&mut json, AsWritten(decimals)))?;
-    Ok(json)
+pub(crate) fn write(
+    json: &mut Vec<u8>,
+    resource: &impl Serialize,
+    decimals: Decimals,
+) -> Result<(), serde_json::Error> {
+    json.clear();
+    resource.serialize(&mut Serializer::with_formatter(json, AsWritten(decimals)))
 }
 
 struct AsWritten(Decimals);
@@ -103,7 +106,10 @@ mod tests {
     fn equal_numbers_are_told_apart_by_their_order() {
         let mut decimals = Decimals::default();
         let values = ["98.00", "49", "98.0"].map(|text| decimals.keep(Decimal::parse(text).unwrap()));
-        assert_eq!(write(&values, decimals).unwrap(), b"[98.00,49,98.0]");
-        assert_eq!(write(&[1.5, -0.0], Decimals::default()).unwrap(), b"[1.5,-0]");
+        let mut json = Vec::new();
+        write(&mut json, &values, decimals).unwrap();
+        assert_eq!(json, b"[98.00,49,98.0]");
+        write(&mut json, &[1.5, -0.0], Decimals::default()).unwrap();
+        assert_eq!(json, b"[1.5,-0]");
     }
 }

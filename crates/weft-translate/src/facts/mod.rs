@@ -67,9 +67,9 @@ pub(crate) fn translate_facts(message: &Message<'_>, context: &Context<'_>, rece
                 encounter::tell(&mut facts, pv1, visit);
             }
             condition::tell(&mut facts, visit.as_ref());
-            related_person::tell(&mut facts, hidden);
         }
     }
+    related_person::tell(&mut facts, hidden);
     allergy::tell(&mut facts);
     received.record = identified.record;
     received.demographics = person.map(|person| person.demographics);

@@ -163,7 +163,8 @@ fn status(facts: &mut Facts<'_>, obx: Segment<'_>, report: &Report<'_>) -> Statu
 }
 
 /// The parts of an observation that its line shows too.
-struct Read {
+struct Read<'a> {
+    unit: Unit<'a>,
     values: Vec<Value>,
     limits: Option<Limits>,
     /// Codes and names of OBX-8.
@@ -171,8 +172,8 @@ struct Read {
     text: bool,
 }
 
-impl Read {
-    fn of(facts: &mut Facts<'_>, group: &Group<'_>, decimals: &mut Decimals) -> Built<Self> {
+impl<'a> Read<'a> {
+    fn of(facts: &mut Facts<'_>, group: &Group<'a>, decimals: &mut Decimals) -> Built<Self> {
         let obx = group.obx;
         let unit = Unit::read(obx.field(6));
         let mut values = value::read(facts, obx, &unit, decimals)?;
@@ -186,6 +187,7 @@ impl Read {
         let range = obx.field(7).whole_text();
         let organisation = facts.context.profile.organisation();
         Ok(Self {
+            unit,
             values,
             limits: range.and_then(|range| Limits::read(&range)),
             flags: interpretations(obx.field(8), organisation)?,
@@ -281,7 +283,7 @@ fn resource(
     report: &Report<'_>,
     content: Content<'_>,
     status: Status,
-    read: Read,
+    read: Read<'_>,
     decimals: &mut Decimals,
 ) -> Built<Observation> {
     let organisation = facts.context.profile.organisation();
@@ -312,8 +314,7 @@ fn resource(
     }
     observation.interpretation = read.flags.into_iter().map(|(_, concept)| Some(concept)).collect();
     if let Some(limits) = read.limits {
-        let unit = Unit::read(obx.field(6));
-        observation.reference_range.push(Some(limits.resource(&unit, decimals)?));
+        observation.reference_range.push(Some(limits.resource(&read.unit, decimals)?));
     }
     observation.performer = performers(obx, organisation)?;
     observation.method = method(obx, organisation)?;

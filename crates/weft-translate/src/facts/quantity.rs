@@ -60,8 +60,13 @@ impl<'a> Unit<'a> {
 
 /// Units as laboratories and monitors write them whose meaning is sure.
 fn ucum(sent: &str) -> Option<&'static str> {
-    let plain: String = sent.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).collect();
-    Some(match plain.as_str() {
+    let mut plain = [0; 24];
+    let mut length = 0;
+    for byte in sent.bytes().filter(|b| !b.is_ascii_whitespace()) {
+        *plain.get_mut(length)? = byte.to_ascii_lowercase();
+        length += 1;
+    }
+    Some(match std::str::from_utf8(plain.get(..length)?).ok()? {
         "mmol/l" | "mmoll" => "mmol/L",
         "umol/l" | "umoll" | "µmol/l" | "μmol/l" => "umol/L",
         "nmol/l" | "nmoll" => "nmol/L",

@@ -24,6 +24,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) context: &'a Context<'a>,
     pub(crate) issues: Vec<Issue>,
     pub(crate) told: Vec<Fact>,
+    /// What the resources are written in, one after the other.
+    json: Vec<u8>,
+    /// The time that was read last: most of a message's times are the same.
+    last_time: Option<(ShortText, When)>,
 }
 
 /// Everything about a fact but its resource.
@@ -56,19 +60,21 @@ impl Telling {
 
 impl<'a> Facts<'a> {
     pub(crate) fn new(message: &'a Message<'a>, context: &'a Context<'a>) -> Self {
-        Self { message, context, issues: Vec::new(), told: Vec::with_capacity(8) }
+        let told = Vec::with_capacity(message.segments().count() + 2);
+        Self { message, context, issues: Vec::new(), told, json: Vec::with_capacity(4096), last_time: None }
     }
 
     /// Adds a fact. A line needs a time to stand at: where nothing was said of when it happened, that is when it was
     /// recorded.
     pub(crate) fn tell<E>(&mut self, telling: Telling, resource: Result<impl Serialize, E>) {
         let location = telling.location;
-        let written = resource.map_err(|_| ()).and_then(|r| json::write(&r, telling.decimals).map_err(|_| ()));
-        let Ok(resource) = written else {
+        let json = &mut self.json;
+        let written = resource.is_ok_and(|resource| json::write(json, &resource, telling.decimals).is_ok());
+        if !written {
             let text = "this could not be written as a FHIR resource; the message holds it";
             self.issues.push(warning("fact-not-written", location, text));
             return;
-        };
+        }
         let recorded = telling.recorded.or(self.context.recorded);
         let occurred = telling.occurred.or(recorded);
         let mut line = telling.line;
@@ -80,7 +86,7 @@ impl<'a> Facts<'a> {
         self.told.push(Fact {
             resource_type: telling.resource_type.to_owned(),
             id: telling.id,
-            resource: resource.into(),
+            resource: self.json.clone(),
             withdrawn: telling.withdrawn,
             occurred,
             recorded,
@@ -94,7 +100,33 @@ impl<'a> Facts<'a> {
         if field.is_absent() {
             return None;
         }
-        field.time(self.context.zone(), &mut self.issues)
+        let raw = ShortText::of(field.raw());
+        if let Some((last, when)) = self.last_time
+            && raw == Some(last)
+        {
+            return Some(when);
+        }
+        let issues = self.issues.len();
+        let when = field.time(self.context.zone(), &mut self.issues);
+        if issues == self.issues.len() {
+            self.last_time = raw.zip(when);
+        }
+        when
+    }
+}
+
+/// A text short enough to be kept without an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ShortText {
+    bytes: [u8; 26],
+    length: u8,
+}
+
+impl ShortText {
+    fn of(text: &str) -> Option<Self> {
+        let mut bytes = [0; 26];
+        bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        Some(Self { bytes, length: u8::try_from(text.len()).ok()? })
     }
 }
 

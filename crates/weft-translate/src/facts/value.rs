@@ -277,8 +277,8 @@ fn content_type(type_: &str, subtype: &str) -> String {
     match (type_.to_ascii_lowercase().as_str(), subtype.as_str()) {
         ("", "") => String::new(),
         (whole, _) if whole.contains('/') => whole.to_owned(),
-        ("ap" | "application" | "", known) => format!("application/{known}"),
-        ("im" | "image", known) => format!("image/{known}"),
+        ("im" | "image", known) | ("binary", known @ ("jpeg" | "png" | "gif" | "tiff")) => format!("image/{known}"),
+        ("ap" | "application" | "binary" | "", known) => format!("application/{known}"),
         ("au" | "audio", known) => format!("audio/{known}"),
         ("tx" | "ft" | "text" | "si", "") => "text/plain".to_owned(),
         ("tx" | "ft" | "text" | "si", known) => format!("text/{known}"),

@@ -25,8 +25,6 @@ const NULL_FLAVOR: &str = "http://terminology.hl7.org/CodeSystem/v3-NullFlavor";
 pub(crate) struct Visit {
     /// `Encounter.id`.
     pub(crate) id: String,
-    /// PV1-19 as sent; empty where it is absent.
-    pub(crate) number: String,
     pub(crate) class: Class,
     /// PV1-44 and PV1-45.
     pub(crate) admitted: Option<When>,
@@ -61,9 +59,9 @@ impl Visit {
             let began = admitted.or(facts.context.occurred).or(facts.context.recorded);
             format!("visit-{}-{}", began.as_ref().map(times::digits).unwrap_or_default(), class.code)
         } else {
-            number.clone()
+            number
         };
-        Some(Self { id: fhir_id(&id).into_owned(), number, class, admitted, discharged })
+        Some(Self { id: fhir_id(&id).into_owned(), class, admitted, discharged })
     }
 
     /// For other resources of the message.
