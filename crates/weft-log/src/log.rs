@@ -1,6 +1,9 @@
 //! The log over any storage: seals, queues, reads, and keeps the promises of [`EventLog`].
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -45,6 +48,15 @@ pub(crate) struct Shared {
     pub(crate) vault: Arc<Vault>,
     pub(crate) keys: KeySlots,
     pub(crate) tail: Tail,
+    /// Calls that are on their way to the queue.
+    pub(crate) sealing: AtomicUsize,
+}
+
+impl Shared {
+    fn new(vault: &Arc<Vault>, ends: &Ends) -> Self {
+        let (keys, tail) = (KeySlots::new(), Tail::new(ends.sizes));
+        Self { vault: Arc::clone(vault), keys, tail, sealing: AtomicUsize::new(0) }
+    }
 }
 
 impl<S: Storage> Log<S> {
@@ -53,7 +65,7 @@ impl<S: Storage> Log<S> {
         let (queue, waiting) = mpsc::channel(QUEUE_CALLS);
         let (closing, closing_seen) = watch::channel(false);
         let (ended_set, ended) = watch::channel(false);
-        let shared = Arc::new(Shared { keys: KeySlots::new(), tail: Tail::new(ends.sizes), vault: Arc::clone(&vault) });
+        let shared = Arc::new(Shared::new(&vault, &ends));
         let writer = Writer::new(Arc::clone(&shared), writing, ends);
         tokio::spawn(writer.run(waiting, closing_seen, ended_set));
         let names = Names::new(&vault);
@@ -62,7 +74,7 @@ impl<S: Storage> Log<S> {
 
     /// Reads only; `follow` learns the sizes from what another process stores.
     pub(crate) fn start_read_only(vault: Arc<Vault>, storage: S, ends: &Ends) -> Self {
-        let shared = Arc::new(Shared { keys: KeySlots::new(), tail: Tail::new(ends.sizes), vault: Arc::clone(&vault) });
+        let shared = Arc::new(Shared::new(&vault, ends));
         let storage = Arc::new(storage);
         let (closing, closing_seen) = watch::channel(false);
         let (ended_set, ended) = watch::channel(false);
@@ -116,12 +128,14 @@ impl<S: Storage> Log<S> {
 impl<S: Storage> EventLog for Log<S> {
     async fn append(&self, drafts: Vec<Draft>) -> Result<Vec<Receipt>, AppendError> {
         let Some(queue) = &self.queue else { return Err(Cause::new(ReadOnly).into()) };
+        let on_its_way = OnItsWay::new(&self.shared.sealing);
         let entries = drafts.into_iter().map(|draft| self.seal(draft)).collect::<Result<Vec<_>, _>>()?;
         let bytes = entries.iter().map(|entry| entry.body.bytes()).sum();
         fits(bytes, CALL_BYTES_MAX)?;
         let (reply, receipts) = oneshot::channel();
         let closed = || AppendError::from(Cause::new(Closed));
         queue.send(Submission { entries, bytes, reply }).await.map_err(|_| closed())?;
+        drop(on_its_way);
         Ok(receipts.await.map_err(|_| closed())??)
     }
 
@@ -181,6 +195,22 @@ impl<S> Drop for Log<S> {
     fn drop(&mut self) {
         self.closing.send_replace(true);
         self.shared.tail.close();
+    }
+}
+
+/// Counts a call as on its way for as long as it lives, also where the caller is cancelled.
+struct OnItsWay<'a>(&'a AtomicUsize);
+
+impl<'a> OnItsWay<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

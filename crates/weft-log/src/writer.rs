@@ -1,6 +1,9 @@
 //! The one writer: takes every call that waits, stores them in one transaction, and only then answers.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -16,6 +19,8 @@ use crate::{
 /// Bounds of one batch. A call is never split, so one large call may exceed them.
 const BATCH_DRAFTS_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 8 << 20;
+/// How often the writer lets others go first before it stores what it has.
+const YIELDS_MAX: usize = 32;
 
 /// The sealed drafts of one call.
 pub(crate) struct Submission {
@@ -58,7 +63,8 @@ impl<W: Writing> Writer<W> {
                 }
             };
             let Some(first) = first else { break };
-            self.store(collect(first, &mut queue)).await;
+            let batch = collect(first, &mut queue, &self.shared.sealing).await;
+            self.store(batch).await;
         }
         self.writing.close().await;
         ended.send_replace(true);
@@ -124,15 +130,25 @@ impl<W: Writing> Writer<W> {
     }
 }
 
-/// The first call and every other one that waits, within the bounds.
-fn collect(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Vec<Submission> {
+/// The first call and every other one that waits, within the bounds. A call that is being sealed is nearly here, and one
+/// fsync for it and the others is cheaper than two: the writer lets those go first, a few times.
+async fn collect(first: Submission, queue: &mut mpsc::Receiver<Submission>, sealing: &AtomicUsize) -> Vec<Submission> {
     let (mut drafts, mut bytes) = (first.entries.len(), first.bytes);
     let mut batch = vec![first];
+    let mut patience = YIELDS_MAX;
     while drafts < BATCH_DRAFTS_MAX && bytes < BATCH_BYTES_MAX {
-        let Ok(next) = queue.try_recv() else { break };
-        drafts += next.entries.len();
-        bytes += next.bytes;
-        batch.push(next);
+        match queue.try_recv() {
+            Ok(next) => {
+                drafts += next.entries.len();
+                bytes += next.bytes;
+                batch.push(next);
+            }
+            Err(_) if patience > 0 && sealing.load(Ordering::Acquire) > 0 => {
+                patience -= 1;
+                tokio::task::yield_now().await;
+            }
+            Err(_) => break,
+        }
     }
     batch
 }
