@@ -81,7 +81,7 @@ async fn append(dir: &Path, tasks: u64, duration: Duration, page_bytes: u32) {
     // Made beforehand, so that making messages is not measured.
     let pool: Arc<Vec<Draft>> = Arc::new((0..4096).map(message).collect());
     let next = Arc::new(AtomicU64::new(0));
-    let (start, cpu) = (Instant::now(), cpu_time());
+    let (start, cpu, all) = (Instant::now(), cpu_time(), busy_time());
     let task = || {
         let (log, next, pool) = (Arc::clone(&log), Arc::clone(&next), Arc::clone(&pool));
         tokio::spawn(async move {
@@ -101,9 +101,10 @@ async fn append(dir: &Path, tasks: u64, duration: Duration, page_bytes: u32) {
         times.extend(task.await.unwrap());
     }
     let (elapsed, cpu) = (start.elapsed().as_secs_f64(), cpu_time() - cpu);
+    let others = (busy_time() - all - cpu).max(0.0) / elapsed;
     let statistics = log.statistics().await.unwrap();
     println!(
-        "{tasks} tasks, pages of {page_bytes}: {:.0} appends/s, {}, {:.1} us CPU each, {} B stored each, {} MB on disk",
+        "{tasks} tasks, pages of {page_bytes}: {:.0} appends/s, {}, {:.1} us CPU each, {} B stored each, {} MB on disk, other programs used {others:.2} cores",
         times.len() as f64 / elapsed,
         percentiles(&mut times),
         cpu * 1e6 / times.len() as f64,
@@ -148,6 +149,14 @@ fn cpu_time() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+/// Seconds of processor time that the whole machine has used.
+fn busy_time() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    let fields = stat.lines().next().unwrap().split_whitespace().skip(1).map(|n| n.parse::<f64>().unwrap());
+    // Without idle and waiting for the disk.
+    fields.enumerate().filter(|(n, _)| ![3, 4].contains(n)).map(|(_, n)| n).sum::<f64>() / 100.0
 }
 
 fn percentiles(times: &mut [Duration]) -> String {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -90,6 +90,13 @@ impl Node {
 
     /// Waits until everything in the log is linked and projected.
     pub(crate) async fn caught_up(&self) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.failed() => bail!("a role of the node failed"),
+            reached = self.reach_end() => reached,
+        }
+    }
+
+    async fn reach_end(&self) -> anyhow::Result<()> {
         let mut changes = self.model.changes();
         loop {
             let feed = self.log.size(Stream::Feed.partition(0)).await?;

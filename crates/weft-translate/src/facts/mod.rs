@@ -32,7 +32,7 @@ use weft_model::proto::event::MessageReceived;
 use self::{
     demographics::{location_hidden, read_person},
     telling::Facts,
-    visit::Visit,
+    visit::{Visit, is_movement},
 };
 use crate::{
     context::Context,
@@ -79,10 +79,9 @@ pub(crate) fn translate_facts(message: &Message<'_>, context: &Context<'_>, rece
 
 /// The visit of PV1, if the message is about one.
 fn visit(facts: &mut Facts<'_>) -> Option<Visit> {
-    let about_visit = matches!(facts.context.trigger, "A01" | "A02" | "A03" | "A04" | "A05" | "A11" | "A12" | "A13");
     let pv1 = facts.message.first("PV1");
     let visit = pv1.and_then(|pv1| Visit::read(facts, pv1));
-    if about_visit && visit.is_none() {
+    if is_movement(facts.context.trigger) && visit.is_none() {
         let text = "the message is about a visit and does not say which";
         facts.issues.push(warning("visit-missing", "PV1", text));
     }

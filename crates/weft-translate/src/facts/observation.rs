@@ -18,7 +18,7 @@ use super::{
     people::Clinician,
     quantity::{Limits, Unit},
     report::Report,
-    telling::{Built, Facts, Telling, joined, line},
+    telling::{Built, Facts, Telling, joined, line, one_line},
     times,
     value::{self, FhirValue, Value},
 };
@@ -205,7 +205,7 @@ impl<'a> Read<'a> {
 
     /// `7.4 mmol/L (3.5-5.3) H`.
     fn detail(&self) -> String {
-        let values = joined(self.values.iter().map(|value| value.text.as_str()), ", ");
+        let values = one_line(&joined(self.values.iter().map(|value| value.text.as_str()), ", "));
         let limits = self.limits.as_ref().map(|limits| format!("({})", limits.short()));
         let flags = self.flags.iter().map(|(code, _)| code.as_str());
         joined([values.as_str()].into_iter().chain(limits.as_deref()).chain(flags), " ")

@@ -133,13 +133,10 @@ impl Clinician {
 /// or GMC.
 fn clinician_system(code: &str, authority: &str, organisation: &str) -> String {
     let digits = |text: &str| text.len() == 7 && text.bytes().all(|b| b.is_ascii_digit());
-    let register = matches!(authority.to_ascii_uppercase().as_str(), "GMP" | "GMC" | "PRSNL" | "");
-    if register && code.strip_prefix('G').is_some_and(digits) {
-        return GMP_NUMBER.to_owned();
-    }
-    match authority.to_ascii_uppercase().as_str() {
-        "GMC" => GMC_NUMBER.to_owned(),
-        "GMP" => GMP_NUMBER.to_owned(),
+    let register = matches!(authority, "GMP" | "GMC" | "gmp" | "gmc");
+    match authority {
+        _ if code.strip_prefix('G').is_some_and(digits) && (register || authority.is_empty()) => GMP_NUMBER.to_owned(),
+        _ if register && digits(code) => GMC_NUMBER.to_owned(),
         "" => String::new(),
         _ => local_uri("clinician", organisation, authority),
     }

@@ -19,16 +19,14 @@ impl Place {
     pub(crate) fn read(field: Field<'_>) -> Option<Self> {
         let pl = field.repetitions().next()?;
         let [ward, room, bed] = [1, 2, 3].map(|n| pl.component(n));
-        let (facility, building, floor) = (pl.component(4), pl.component(7), pl.component(8));
+        // The description, where there is one, is the name of the hospital rather than its code.
+        let facility = pl.text(9).unwrap_or_else(|| pl.component(4));
+        let (building, floor) = (pl.component(7), pl.component(8));
         let floor = if floor.is_empty() || floor.contains(' ') { floor.into_owned() } else { format!("floor {floor}") };
         let parts = [facility.as_ref(), building.as_ref(), floor.as_str(), ward.as_ref(), room.as_ref(), bed.as_ref()];
-        let mut display = joined(parts, ", ");
+        let display = joined(parts, ", ");
         let mut key = joined([ward.as_ref(), room.as_ref(), bed.as_ref()], "_");
         if key.is_empty() {
-            key.clone_from(&display);
-        }
-        if display.is_empty() {
-            display = pl.component(9).into_owned();
             key.clone_from(&display);
         }
         let plain = |c: char| if c.is_whitespace() || c == '/' { '-' } else { c.to_ascii_lowercase() };

@@ -17,7 +17,7 @@ use super::{
     observation::{self, Group, Made},
     patient::{identifier, subject},
     people::Clinician,
-    telling::{Built, Facts, Telling, joined, line},
+    telling::{Built, Facts, Telling, joined, line, one_line},
     times, value,
     visit::Visit,
 };
@@ -27,8 +27,6 @@ use crate::{
 };
 
 const SERVICE_SECTION: &str = "http://terminology.hl7.org/CodeSystem/v2-0074";
-/// The most characters of running text that a line shows.
-const DETAIL_CHARACTERS_MAX: usize = 200;
 
 /// An OBR as its results see it.
 #[derive(Debug)]
@@ -112,19 +110,15 @@ impl<'a> Report<'a> {
             let text = "a report without a number; it is named by what was asked for and when";
             facts.issues.push(warning("report-number-missing", obr.location(3), text));
         }
-        let when = number.is_none().then(|| occurred.as_ref().map(times::digits)).flatten();
+        let issued = facts.time(obr.field(22));
+        // Without a number and a time it is known by its own words: never taken for another, and the same told again.
+        let when = number
+            .is_none()
+            .then(|| occurred.or(issued).as_ref().map(times::digits).unwrap_or_else(|| text_id(obr.raw())));
         let parts = [number.as_deref(), service.as_deref(), when.as_deref()];
         let name = joined(parts.into_iter().flatten(), ".");
-        let id = ids.number(fhir_id(if name.is_empty() { "report" } else { &name }).into_owned());
-        Self {
-            obr,
-            id,
-            status: status(facts, obr),
-            occurred,
-            ended: facts.time(obr.field(8)),
-            issued: facts.time(obr.field(22)),
-            visit,
-        }
+        let id = ids.number(fhir_id(&name).into_owned());
+        Self { obr, id, status: status(facts, obr), occurred, ended: facts.time(obr.field(8)), issued, visit }
     }
 
     /// The status of results that state none.
@@ -255,17 +249,8 @@ fn detail(order: &Order<'_>, made: &[Made]) -> String {
     if count == texts.len() && count < 3 {
         let conclusion = conclusion(order);
         let all = joined(texts.into_iter().chain(conclusion.as_deref()), " ");
-        return shortened(&all);
+        return one_line(&all);
     }
     let results = if count == 1 { "1 result".to_owned() } else { format!("{count} results") };
     if abnormal > 0 { format!("{results}, {abnormal} abnormal") } else { results }
-}
-
-/// One line, not too long.
-fn shortened(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(DETAIL_CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
-        None => line,
-    }
 }

@@ -14,6 +14,9 @@ use crate::{
     issue::warning,
 };
 
+/// The most characters of running text that a line shows; the resource has all of it.
+const DETAIL_CHARACTERS_MAX: usize = 200;
+
 /// A FHIR type as its builder gives it. The builders refuse only what lacks a required element.
 pub(crate) type Built<T> = Result<T, BuilderError>;
 
@@ -145,4 +148,13 @@ pub(crate) fn joined<'t>(parts: impl IntoIterator<Item = &'t str>, between: &str
         text.push_str(part);
     }
     text
+}
+
+/// As one line of a timeline: no line breaks, and not too long.
+pub(crate) fn one_line(text: &str) -> String {
+    let line = joined(text.split_whitespace(), " ");
+    match line.char_indices().nth(DETAIL_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
 }

@@ -51,8 +51,13 @@ impl Visit {
         if !says || (code == "N" && number.is_empty()) {
             return None;
         }
-        let class = Class::read(facts, pv1, &code);
         let (admitted, discharged) = (facts.time(pv1.field(44)), facts.time(pv1.field(45)));
+        if number.is_empty() && admitted.is_none() && !is_movement(facts.context.trigger) {
+            let text = "neither a number nor a time of admission says which visit this is";
+            facts.issues.push(information("visit-unknown", pv1.location(19), text));
+            return None;
+        }
+        let class = Class::read(facts, pv1, &code);
         let id = if number.is_empty() {
             let text = "the visit has no number; it is named by when it began and its class";
             facts.issues.push(information("visit-number-missing", pv1.location(19), text));
@@ -68,6 +73,11 @@ impl Visit {
     pub(crate) fn reference(&self) -> Built<Reference> {
         Reference::builder().reference(format!("Encounter/{}", self.id)).build()
     }
+}
+
+/// Events that happen to a visit at a time: that time may stand for the visit where nothing else does.
+pub(crate) fn is_movement(trigger: &str) -> bool {
+    matches!(trigger, "A01" | "A02" | "A03" | "A04" | "A05" | "A11" | "A12" | "A13")
 }
 
 fn is_class_of_a_visit(code: &str) -> bool {

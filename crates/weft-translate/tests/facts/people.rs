@@ -297,7 +297,8 @@ fn a_hidden_location_is_in_no_fact() {
             REGISTRATION Registration with a general practice |  |  
         RelatedPerson next-of-kin-1 WITHDRAWN <NK1> occurred 2024-05-01 10:25:00 recorded 2024-05-01 10:30:00
             RELATED_PERSON Next of kin |  |  
-    "#]].assert_eq(&shown.into_iter().collect::<String>());
+    "#]]
+    .assert_eq(&shown.into_iter().collect::<String>());
 }
 
 #[test]

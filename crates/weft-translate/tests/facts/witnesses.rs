@@ -161,6 +161,7 @@ fn microsoft() {
 #[test]
 fn reportstream() {
     let known = [
+        ("*.hl7 related", "they make people of contact persons of organisations (NK1-30) and of participants (PRT)"),
         ("*.hl7 observation", "a result without OBX-11 has the status of its report; they say unknown"),
         ("obx/OBX-to-Observation-sn-as-range-value.hl7 observation", "SN.1 that is no comparator: kept as text"),
         (
