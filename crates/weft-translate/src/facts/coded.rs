@@ -33,19 +33,17 @@ struct Entry<'a> {
 impl<'a> Coded<'a> {
     /// `None` where nothing is said.
     pub(crate) fn read(repetition: &Repetition<'a>) -> Option<Self> {
-        let entry = |first: usize| Entry {
-            code: repetition.component(first),
-            display: repetition.component(first + 1),
-            system: repetition.component(first + 2),
+        // Most have three components: what lies beyond is read only where there is more.
+        let [code, display, system] = repetition.components();
+        let first = Entry { code, display, system };
+        let read = if repetition.component_count() <= 3 {
+            Self { codes: [first, Entry::default(), Entry::default()], text: Cow::Borrowed("") }
+        } else {
+            let [_, _, _, code, display, system, _, _, text, third_code, third_display, third_system] =
+                repetition.components();
+            let third = Entry { code: third_code, display: third_display, system: third_system };
+            Self { codes: [first, Entry { code, display, system }, third], text }
         };
-        // Most codes have three components: what lies beyond is looked for only where there is more.
-        let components = memchr::memchr_iter(b'^', repetition.raw().as_bytes()).count() + 1;
-        let only = || Entry { code: repetition.component(1), ..Entry::default() };
-        let first = if components == 1 { only() } else { entry(1) };
-        let second = if components < 4 { Entry::default() } else { entry(4) };
-        let third = if components < 10 { Entry::default() } else { entry(10) };
-        let text = if components < 9 { Cow::Borrowed("") } else { repetition.component(9) };
-        let read = Self { codes: [first, second, third], text };
         let said = !read.text.is_empty() || read.codes.iter().any(|c| !c.code.is_empty() || !c.display.is_empty());
         said.then_some(read)
     }
@@ -167,12 +165,17 @@ fn known_system<'n>(name: &'n str, code: &str) -> Option<Cow<'n, str>> {
     if name.starts_with("http://") || name.starts_with("https://") || name.starts_with("urn:") {
         return Some(Cow::Borrowed(name));
     }
-    let is_concept_id = (6..=18).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_digit());
-    let uri = match name.to_ascii_uppercase().as_str() {
+    let is_concept_id = || (6..=18).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_digit());
+    let mut upper = [0; 12];
+    let upper = upper.get_mut(..name.len())?;
+    for (to, from) in upper.iter_mut().zip(name.bytes()) {
+        *to = from.to_ascii_uppercase();
+    }
+    let uri = match std::str::from_utf8(upper).ok()? {
         "LN" => LOINC,
         "LOINC" if is_loinc(code) => LOINC,
         "SCT" | "SCT2" | "SNOMED-CT" | "SNOMEDCT" | "SNOMED CT" => SNOMED_CT,
-        "SNM3" | "SNM" | "SNOMED" if is_concept_id => SNOMED_CT,
+        "SNM3" | "SNM" | "SNOMED" if is_concept_id() => SNOMED_CT,
         "I10" | "ICD10" | "ICD-10" => ICD_10,
         "I10C" => "http://hl7.org/fhir/sid/icd-10-cm",
         "I9C" | "I9" | "ICD9" => "http://hl7.org/fhir/sid/icd-9-cm",

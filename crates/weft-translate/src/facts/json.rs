@@ -35,7 +35,7 @@ impl Decimal {
             significant => significant,
         };
         let point = if fraction.is_empty() { "" } else { "." };
-        let digits = format!("{minus}{whole}{point}{fraction}");
+        let digits = [minus, whole, point, fraction].concat();
         let value = digits.parse().ok().filter(|value: &f64| value.is_finite())?;
         Some(Self { value, digits })
     }

@@ -1,5 +1,7 @@
 //! Results (OBX): one observation each, but consecutive lines of the same text are one.
 
+use std::borrow::Cow;
+
 use fhir_sdk::r4b::{
     codes::ObservationStatus,
     resources::{Observation, ObservationComponent, ObservationEffective},
@@ -127,13 +129,16 @@ pub(crate) fn tell(facts: &mut Facts<'_>, report: &Report<'_>, group: &Group<'_>
 
 /// The report, what is observed, and OBX-4 where there are several of it.
 fn id(report: &Report<'_>, obx: Segment<'_>, coded: &Coded<'_>) -> String {
-    let what = if coded.code().is_empty() { text_id(coded.name()) } else { coded.code().to_owned() };
+    let what = if coded.code().is_empty() { text_id(coded.name()).into() } else { Cow::Borrowed(coded.code()) };
     let sub = obx.field(4).text();
     let id = match sub {
-        Some(sub) => format!("{}.{what}.{sub}", report.id),
-        None => format!("{}.{what}", report.id),
+        Some(sub) => [&report.id, ".", &what, ".", &sub].concat(),
+        None => [&report.id, ".", &what].concat(),
     };
-    fhir_id(&id).into_owned()
+    match fhir_id(&id) {
+        Cow::Borrowed(_) => id,
+        Cow::Owned(id) => id,
+    }
 }
 
 fn status(facts: &mut Facts<'_>, obx: Segment<'_>, report: &Report<'_>) -> Status {
@@ -206,7 +211,7 @@ impl<'a> Read<'a> {
     /// `7.4 mmol/L (3.5-5.3) H`.
     fn detail(&self) -> String {
         let values = one_line(&joined(self.values.iter().map(|value| value.text.as_str()), ", "));
-        let limits = self.limits.as_ref().map(|limits| format!("({})", limits.short()));
+        let limits = self.limits.as_ref().map(|limits| ["(", &limits.short(), ")"].concat());
         let flags = self.flags.iter().map(|(code, _)| code.as_str());
         joined([values.as_str()].into_iter().chain(limits.as_deref()).chain(flags), " ")
     }
@@ -354,6 +359,9 @@ fn method(obx: Segment<'_>, organisation: &str) -> Built<Option<CodeableConcept>
 
 /// The notes after a result, a line each.
 fn note(notes: &[Segment<'_>]) -> Built<Option<Annotation>> {
+    if notes.is_empty() {
+        return Ok(None);
+    }
     let lines: Vec<String> = notes.iter().filter_map(|nte| value::narrative(nte.field(3))).collect();
     if lines.is_empty() {
         return Ok(None);

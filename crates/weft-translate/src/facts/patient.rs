@@ -39,7 +39,7 @@ const MARITAL_STATUS: &str = "http://terminology.hl7.org/CodeSystem/v3-MaritalSt
 
 /// The reference to the patient in every other resource: it does not leave the record.
 pub(crate) fn subject() -> Built<Reference> {
-    Reference::builder().reference(format!("Patient/{PATIENT}")).build()
+    Reference::builder().reference(["Patient/", PATIENT].concat()).build()
 }
 
 /// Tells of the patient, and of their death.

@@ -20,12 +20,16 @@ pub(crate) struct Unit<'a> {
 
 impl<'a> Unit<'a> {
     pub(crate) fn read(field: Field<'a>) -> Self {
-        let Some(first) = field.repetitions().next() else { return Self::default() };
+        let Some(first) = field.repetitions().next().filter(|first| !first.is_empty()) else { return Self::default() };
         // An exponent's caret that was not escaped looks like components: `10^9/L`.
-        let code = first.component(1);
+        let [code, text, system] = first.components();
         let power = matches!(code.as_ref(), "10" | "x10" | "X10" | "*10");
-        let sent = if power { Cow::Borrowed(first.raw().trim_ascii()) } else { first.text(2).unwrap_or(code.clone()) };
-        let stated = !power && first.component(3).eq_ignore_ascii_case("UCUM");
+        let sent = if power {
+            Cow::Borrowed(first.raw().trim_ascii())
+        } else {
+            if text.is_empty() { code.clone() } else { text }
+        };
+        let stated = !power && system.eq_ignore_ascii_case("UCUM");
         let ucum = if stated { Some(code.clone()) } else { ucum(&code).or_else(|| ucum(&sent)).map(Cow::Borrowed) };
         Self { sent, ucum }
     }
@@ -144,7 +148,7 @@ impl Limits {
     /// For a line: `3.5-5.3`.
     pub(crate) fn short(&self) -> String {
         match (&self.low, &self.high) {
-            (Some(low), Some(high)) => format!("{}-{}", low.digits, high.digits),
+            (Some(low), Some(high)) => [&low.digits, "-", &high.digits].concat(),
             _ => self.text.trim_matches(['[', ']', '(', ')', ' ']).to_owned(),
         }
     }

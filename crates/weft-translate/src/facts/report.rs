@@ -187,7 +187,7 @@ impl<'a> Report<'a> {
             report.performer.push(Some(technician.reference()?));
         }
         for result in made.iter().filter(|made| !made.withdrawn) {
-            let reference = Reference::builder().reference(format!("Observation/{}", result.id)).build()?;
+            let reference = Reference::builder().reference(["Observation/", &result.id].concat()).build()?;
             report.result.push(Some(reference));
         }
         report.conclusion = conclusion(order);

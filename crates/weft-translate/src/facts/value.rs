@@ -103,20 +103,25 @@ pub(crate) fn is_narrative(kind: &str) -> bool {
 
 /// All repetitions of a text field, a line each.
 pub(crate) fn narrative(field: Field<'_>) -> Option<String> {
-    let lines: Vec<Cow<'_, str>> = field.repetitions().map(|r| whole(&r)).collect();
-    let text = lines.join("\n");
-    let text = text.trim_end();
-    (!text.trim().is_empty()).then(|| text.to_owned())
+    let mut text = String::with_capacity(field.raw().len());
+    for (i, repetition) in field.repetitions().enumerate() {
+        if i > 0 {
+            text.push('\n');
+        }
+        text.push_str(&whole(&repetition));
+    }
+    text.truncate(text.trim_end().len());
+    (!text.trim_start().is_empty()).then_some(text)
 }
 
 /// Components that were not meant as such stay as written: text often has unescaped carets.
 fn whole<'a>(repetition: &Repetition<'a>) -> Cow<'a, str> {
-    if repetition.raw().contains('^') {
-        let components = repetition.raw().split('^').count();
-        let parts: Vec<_> = (1..=components).map(|n| repetition.component_whole(n)).collect();
-        return parts.join("^").trim_end_matches('^').to_owned().into();
+    let components = repetition.component_count();
+    if components == 1 {
+        return repetition.component_whole(1);
     }
-    repetition.component_whole(1)
+    let parts: Vec<_> = (1..=components).map(|n| repetition.component_whole(n)).collect();
+    parts.join("^").trim_end_matches('^').to_owned().into()
 }
 
 fn one(
@@ -183,8 +188,8 @@ fn number(
 fn with_unit(number: &str, unit: &Unit<'_>) -> String {
     match unit.text() {
         "" => number.to_owned(),
-        "%" => format!("{number}%"),
-        unit => format!("{number} {unit}"),
+        "%" => [number, "%"].concat(),
+        unit => [number, " ", unit].concat(),
     }
 }
 

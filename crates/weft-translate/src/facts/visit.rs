@@ -71,7 +71,7 @@ impl Visit {
 
     /// For other resources of the message.
     pub(crate) fn reference(&self) -> Built<Reference> {
-        Reference::builder().reference(format!("Encounter/{}", self.id)).build()
+        Reference::builder().reference(["Encounter/", &self.id].concat()).build()
     }
 }
 

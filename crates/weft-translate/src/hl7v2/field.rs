@@ -153,6 +153,39 @@ impl<'a> Repetition<'a> {
         Some(self.component(number)).filter(|text| !text.is_empty())
     }
 
+    /// The first `N` components, each as [`Self::component`] has it, read in one walk.
+    #[must_use]
+    pub fn components<const N: usize>(&self) -> [Cow<'a, str>; N] {
+        let mut components = [const { Cow::Borrowed("") }; N];
+        let separators = self.field.separators();
+        if self.field.literal {
+            components.iter_mut().take(1).for_each(|first| *first = Cow::Borrowed(self.raw));
+            return components;
+        }
+        let special = |b: u8| b == separators.escape || b == separators.subcomponent || b == b'"';
+        let plain = !self.raw.bytes().any(special);
+        let mut rest = Some(self.raw);
+        for component in &mut components {
+            let Some(text) = rest else { break };
+            let end = find(separators.component, text);
+            let raw = end.map_or(text, |end| text.get(..end).unwrap_or_default());
+            rest = end.and_then(|end| text.get(end + 1..));
+            *component = if plain {
+                Cow::Borrowed(raw.trim_ascii())
+            } else {
+                self.cleaned(nth(raw, separators.subcomponent, 1))
+            };
+        }
+        components
+    }
+
+    /// How many components were written, at least 1.
+    #[must_use]
+    pub fn component_count(&self) -> usize {
+        let separator = self.field.separators().component;
+        if self.field.literal { 1 } else { self.raw.bytes().filter(|b| *b == separator).count() + 1 }
+    }
+
     /// Component `number` as sent: neither unescaped nor trimmed, with its subcomponents.
     #[must_use]
     pub fn component_raw(&self, number: usize) -> &'a str {
