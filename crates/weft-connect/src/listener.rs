@@ -47,7 +47,7 @@ impl Listener {
         let stop = CancellationToken::new();
         let site = Site { exchange, reading: followed, limits, drain: stop.clone() };
         let (closed, socket_closed) = oneshot::channel();
-        let accepting = Accepting { site, tls, connections: JoinSet::new(), refused: 0 };
+        let accepting = Accepting { site, tls, connections: JoinSet::new(), open: Arc::new(()), refused: 0 };
         let task = tokio::spawn(accepting.run(socket, closed));
         Ok(Self { address, reading, stop, socket_closed, task })
     }
@@ -65,6 +65,8 @@ struct Accepting {
     site: Site,
     tls: Option<TlsAcceptor>,
     connections: JoinSet<()>,
+    /// Held once more by every connection that is open.
+    open: Arc<()>,
     refused: u64,
 }
 
@@ -91,7 +93,7 @@ impl Accepting {
 
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         let connections_max = self.site.reading.borrow().profile.listener().connections_max;
-        if self.connections.len() >= connections_max {
+        if Arc::strong_count(&self.open) > connections_max {
             self.refused += 1;
             self.slot().change(|status| status.connections_refused += 1);
             // A sender that tries again every second must not fill the log.
@@ -102,9 +104,11 @@ impl Accepting {
             return;
         }
         let counted = self.slot().count_connection();
-        let (site, tls) = (self.site.clone(), self.tls.clone());
+        let (site, tls, open) = (self.site.clone(), self.tls.clone(), Arc::clone(&self.open));
         self.connections.spawn(async move {
+            // Dropped in reverse: the place is free before the status says so.
             let _counted = counted;
+            let _open = open;
             serve(stream, peer, site, tls).await;
         });
     }

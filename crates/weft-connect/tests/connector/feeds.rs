@@ -126,7 +126,6 @@ async fn connections_over_the_limit_are_refused() {
     assert_eq!(site.status(|status| status.connections_refused == 1).await.connections, 2);
     within(one.finish()).await.unwrap();
     site.status(|status| status.connections == 1).await;
-    // The task has told that it ended; the listener learns of it before it accepts the next.
     assert_eq!(send(&mut site.client().await, &admission("3")).await, "AA 3");
     let (log, _dir) = site.shutdown().await;
     assert_eq!(stored(&log).await.len(), 3);

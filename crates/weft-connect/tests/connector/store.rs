@@ -1,17 +1,21 @@
 //! What the log says decides what the sender is told.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use futures::FutureExt;
 use tokio::sync::watch;
+use weft_connect::ConnectorOptions;
 use weft_log::{AppendError, Draft, EventLog, OpenError, ReadError, ReadLimit, Receipt, SharedLog, Statistics, Stored};
 use weft_model::{Event, Partition, Payload, Position, Pseudonym, SourceRecordId, Verdict};
 
-use crate::site::{Site, admission, answer, answers, send, within};
+use crate::site::{Site, admission, answer, answers, hung_up, send, within};
 
 /// How the log behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,7 +63,8 @@ async fn faulty(mode: Mode) -> (Site, Switch) {
     let (set, mode) = watch::channel(mode);
     let (begun, seen) = watch::channel(0);
     let wrap = |inner| Arc::new(Faulty { inner, mode, begun, failed: AtomicUsize::new(0) }) as SharedLog;
-    (Site::with("", |_| {}, wrap).await, Switch { mode: set, begun: seen })
+    let brief = |options: &mut ConnectorOptions| options.limits.drain_timeout = Duration::from_millis(300);
+    (Site::with("", brief, wrap).await, Switch { mode: set, begun: seen })
 }
 
 #[async_trait]
@@ -152,6 +157,17 @@ async fn a_log_that_is_unavailable_for_a_moment_is_tried_again() {
     assert_eq!(send(&mut client, &admission("1")).await, "AA 1");
     assert_eq!(*switch.begun.borrow(), 4);
     assert_eq!(site.stored_ids().await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_log_that_never_returns_does_not_keep_the_node_from_ending() {
+    let (site, mut switch) = faulty(Mode::Hold).await;
+    let mut client = site.client().await;
+    within(client.write([&admission("1")[..]])).await.unwrap();
+    switch.begun(1).await;
+    let (log, _dir) = site.shutdown().await;
+    hung_up(&mut client).await;
+    assert!(crate::site::stored(&log).await.is_empty());
 }
 
 #[tokio::test]
