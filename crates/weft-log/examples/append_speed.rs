@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! cargo run --release -p weft-log --example append_speed -- [DIRECTORY] [TASKS] [SECONDS] [PAGE_BYTES]
+//! cargo run --release -p weft-log --example append_speed -- reopen DIRECTORY    # what one that was killed left there
 //! ```
 #![allow(
     clippy::unwrap_used,
@@ -41,7 +42,11 @@ impl Random for System {
 }
 
 fn main() {
-    let mut arguments = env::args().skip(1);
+    let mut arguments = env::args().skip(1).peekable();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if arguments.next_if_eq("reopen").is_some() {
+        return runtime.block_on(read(Path::new(&arguments.next().unwrap())));
+    }
     let dir = arguments.next().unwrap_or_else(|| "target/append_speed".to_owned());
     let tasks: u64 = arguments.next().map_or(32, |n| n.parse().unwrap());
     let seconds: u64 = arguments.next().map_or(10, |n| n.parse().unwrap());
@@ -50,7 +55,6 @@ fn main() {
     let _ = std::fs::remove_dir_all(dir);
     std::fs::create_dir_all(dir).unwrap();
     print_fsync(dir);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         append(dir, tasks, Duration::from_secs(seconds), page_bytes).await;
         print_fsync(dir);

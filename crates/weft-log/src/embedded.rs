@@ -5,8 +5,7 @@
 //!  lock                               held exclusively by the node; readers beside it do not take it
 //! ```
 //!
-//! One connection writes ([`write`]), a few read ([`read`]), one moves the WAL into the database while the others go on
-//! ([`checkpoint`]). The WAL stays small enough to be read again in well under 200 ms after a crash.
+//! One connection writes, a few read, one moves the WAL into the database while the others go on. The WAL stays small enough to be read again in well under 200 ms after a crash.
 
 mod checkpoint;
 mod read;
@@ -76,7 +75,7 @@ impl Log<Sqlite> {
         let mut connection = connect.connect().await.map_err(refused(&dir))?;
         prepare(&mut connection, &options).await?;
         let ends = check(&mut connection, &dir, &options.vault).await?;
-        let checkpointer = Checkpointer::start(connect.clone());
+        let checkpointer = Checkpointer::start(connect.clone(), &dir);
         let writer = SqliteWriter::new(connect.clone(), connection, checkpointer, lock);
         let storage = Sqlite::new(readers(&connect), &dir);
         Ok(Self::start(options.vault, storage, writer, ends))

@@ -362,3 +362,16 @@ async fn a_newer_format_is_refused() {
         expect!["log in DIR/log has format 2, this program reads up to 1: upgrade the program"],
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wal_stays_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).await.unwrap();
+    // Small events with names all over the index: many pages for few bytes.
+    for batch in 0..300 {
+        log.append((0..200).map(|n| suite::named(&format!("{batch}-{n}"), n)).collect()).await.unwrap();
+    }
+    let bytes = fs::metadata(dir.path().join("log/log.db-wal")).unwrap().len();
+    assert!((8 << 20..64 << 20).contains(&bytes), "{bytes} bytes of WAL");
+    log.close().await;
+}

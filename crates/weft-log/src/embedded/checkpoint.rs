@@ -1,31 +1,40 @@
 //! Moves the WAL into the database beside the writer.
 //!
 //! A checkpoint by the writer would stop every sender for as long as the disk takes. So another connection does it
-//! whenever enough was written, while commits go on. Because commits go on it never quite reaches the end of the WAL, and
-//! a WAL that is not finished is not used again from its start: when it has become long, the writer itself moves the
-//! little that is left, between two batches.
+//! whenever the WAL has grown enough, while commits go on. Because commits go on it never quite reaches the end of the
+//! WAL, and a WAL that is not finished is not used again from its start: when it has become long, the writer itself moves
+//! the little that is left, between two batches.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fs::File,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{sync::Notify, task::JoinHandle};
 
-/// Bytes of events between two checkpoints.
+/// Growth of the WAL between two checkpoints.
 const CHECKPOINT_EVERY_BYTES: u64 = 8 << 20;
-/// The writer finishes a checkpoint when the WAL holds this much.
+/// The writer finishes a checkpoint when the WAL holds this much after one.
 const WAL_BYTES_LONG: u64 = 24 << 20;
+/// The writer does the checkpoints when the WAL holds this much, because the other connection does not keep up.
+const WAL_BYTES_MAX: u64 = 48 << 20;
 
 pub(crate) struct Checkpointer {
     shared: Arc<Shared>,
-    written: u64,
+    /// Length of the WAL at the last request.
+    requested_at: u64,
     task: Option<JoinHandle<()>>,
 }
 
-#[derive(Default)]
 struct Shared {
+    /// SQLite's index of the WAL: its header says how long the WAL is.
+    index: PathBuf,
     wanted: Notify,
     stopping: AtomicBool,
     /// True where the writer should finish.
@@ -33,20 +42,31 @@ struct Shared {
 }
 
 impl Checkpointer {
-    pub(crate) fn start(connect: SqliteConnectOptions) -> Self {
-        let shared = Arc::new(Shared::default());
+    pub(crate) fn start(connect: SqliteConnectOptions, dir: &Path) -> Self {
+        let shared = Shared {
+            index: dir.join("log.db-shm"),
+            wanted: Notify::new(),
+            stopping: AtomicBool::new(false),
+            long: AtomicBool::new(false),
+        };
+        let shared = Arc::new(shared);
         let task = tokio::spawn(serve(connect, Arc::clone(&shared)));
-        Self { shared, written: 0, task: Some(task) }
+        Self { shared, requested_at: 0, task: Some(task) }
     }
 
-    /// Takes note of bytes written; true where the writer should finish a checkpoint now.
-    pub(crate) fn written(&mut self, bytes: u64) -> bool {
-        self.written += bytes;
-        if self.written >= CHECKPOINT_EVERY_BYTES {
-            self.written = 0;
+    /// To be called after each batch. True where the writer should run a checkpoint now.
+    pub(crate) fn after_batch(&mut self) -> bool {
+        let wal_bytes = wal_bytes(&self.shared.index);
+        if wal_bytes < self.requested_at {
+            // It is used from its start again.
+            self.requested_at = 0;
+        }
+        let grown = wal_bytes >= self.requested_at + CHECKPOINT_EVERY_BYTES;
+        if grown {
+            self.requested_at = wal_bytes;
             self.shared.wanted.notify_one();
         }
-        self.shared.long.swap(false, Ordering::AcqRel)
+        self.shared.long.swap(false, Ordering::AcqRel) || (grown && wal_bytes >= WAL_BYTES_MAX)
     }
 
     pub(crate) async fn stop(&mut self) {
@@ -66,9 +86,9 @@ async fn serve(connect: SqliteConnectOptions, shared: Arc<Shared>) {
         if shared.stopping.load(Ordering::Acquire) {
             break;
         }
-        match look(&connect, &mut connection).await {
-            Ok(wal_bytes) if wal_bytes >= WAL_BYTES_LONG => shared.long.store(true, Ordering::Release),
-            Ok(_) => {}
+        match connect_and_run(&connect, &mut connection).await {
+            Ok(()) if wal_bytes(&shared.index) >= WAL_BYTES_LONG => shared.long.store(true, Ordering::Release),
+            Ok(()) => {}
             Err(error) => {
                 // Nothing is lost: the WAL grows until a later one succeeds.
                 tracing::warn!(error = &error as &dyn std::error::Error, "log checkpoint failed");
@@ -82,19 +102,34 @@ async fn serve(connect: SqliteConnectOptions, shared: Arc<Shared>) {
     }
 }
 
-/// Runs a checkpoint; returns the length of the WAL.
-async fn look(connect: &SqliteConnectOptions, kept: &mut Option<SqliteConnection>) -> Result<u64, sqlx::Error> {
-    let connection = match kept {
-        Some(connection) => connection,
-        None => kept.insert(connect.connect().await?),
-    };
-    let page_bytes: i64 = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut *connection).await?;
-    Ok(run(connection).await? * page_bytes.unsigned_abs())
+async fn connect_and_run(
+    connect: &SqliteConnectOptions,
+    kept: &mut Option<SqliteConnection>,
+) -> Result<(), sqlx::Error> {
+    match kept {
+        Some(connection) => run(connection).await,
+        None => run(kept.insert(connect.connect().await?)).await,
+    }
 }
 
-/// Moves what can be moved without stopping anyone; returns the pages in the WAL.
-pub(crate) async fn run(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
-    let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;
-    // -1 where there is no WAL.
-    Ok(u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0))
+/// Moves what can be moved without stopping anyone.
+pub(crate) async fn run(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(connection).await.map(|_| ())
+}
+
+/// How much the WAL holds, in bytes of pages: the file itself never shrinks. From the header of the WAL index
+/// (<https://sqlite.org/walformat.html>): the page size is the two bytes at 14, the number of frames the four at 16, in
+/// the machine's own order. An index that cannot be read counts as empty: then SQLite cannot write either.
+fn wal_bytes(index: &Path) -> u64 {
+    let mut header = [0; 20];
+    if File::open(index).and_then(|file| file.read_exact_at(&mut header, 0)).is_err() {
+        return 0;
+    }
+    let [.., p0, p1, f0, f1, f2, f3] = header;
+    let page_bytes = match u16::from_ne_bytes([p0, p1]) {
+        // 65,536 does not fit.
+        1 => 1 << 16,
+        bytes => u64::from(bytes),
+    };
+    page_bytes * u64::from(u32::from_ne_bytes([f0, f1, f2, f3]))
 }

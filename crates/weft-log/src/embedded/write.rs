@@ -133,8 +133,7 @@ impl Writing for SqliteWriter {
             self.abandon().await;
             return Err(cause(error));
         }
-        let bytes = rows.counts.values().map(|count| count.bytes).sum();
-        if self.checkpointer.written(bytes)
+        if self.checkpointer.after_batch()
             && let Err(error) = checkpoint::run(connection).await
         {
             // The batch is stored; the WAL stays long until the next time.
