@@ -83,7 +83,7 @@ pub(crate) fn telecoms(field: Field<'_>, use_: &str) -> Vec<Telecom> {
 fn telecom(xtn: &Repetition<'_>, field_use: &str) -> Option<Telecom> {
     let (code, equipment) = (xtn.component(2), xtn.component(3));
     // An e-mail address is found wherever it was put.
-    let mail = [4, 1, 2, 3, 9].into_iter().map(|n| xtn.component(n)).find(|text| is_mail(text));
+    let mail = find_mail(xtn);
     let use_ = match (code.to_ascii_uppercase().as_str(), equipment.to_ascii_uppercase().as_str()) {
         (_, "CP" | "MC") | ("PRS" | "MOBILE" | "CP" | "MOB" | "MC", _) => "mobile",
         ("PRN" | "HOME" | "H", _) => "home",
@@ -125,6 +125,13 @@ fn number(xtn: &Repetition<'_>) -> String {
         }
     }
     number.trim().to_owned()
+}
+
+fn find_mail<'a>(xtn: &Repetition<'a>) -> Option<Cow<'a, str>> {
+    if !xtn.raw().contains('@') && !xtn.raw().contains('\\') {
+        return None;
+    }
+    (1..=xtn.component_count()).map(|n| xtn.component(n)).find(|text| is_mail(text))
 }
 
 fn is_mail(text: &str) -> bool {

@@ -1,14 +1,14 @@
 //! Resources as JSON. FHIR holds that `7.40` is more precise than `7.4`; the typed resources keep numbers as `f64`, so the
 //! digits that the source wrote are kept beside the resource and written in the number's place.
 
-use std::io;
+use std::{collections::VecDeque, io};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
 /// The decimals of one resource as their source wrote them.
 #[derive(Debug, Default)]
-pub(crate) struct Decimals(Vec<Decimal>);
+pub(crate) struct Decimals(VecDeque<Decimal>);
 
 /// A number and its digits, which are a JSON number.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,14 +45,14 @@ impl Decimals {
     /// Remembers how `decimal` was written; returns it as the typed resource holds it.
     pub(crate) fn keep(&mut self, decimal: Decimal) -> f64 {
         let value = decimal.value;
-        self.0.push(decimal);
+        self.0.push_back(decimal);
         value
     }
 
     /// The digits of `value`. Each is given once, in the order in which they were kept, where several are equal.
     fn take(&mut self, value: f64) -> Option<String> {
         let at = self.0.iter().position(|kept| kept.value.to_bits() == value.to_bits())?;
-        Some(self.0.remove(at).digits)
+        self.0.remove(at).map(|kept| kept.digits)
     }
 }
 

@@ -57,12 +57,11 @@ pub(crate) fn tell(facts: &mut Facts<'_>, pid: Segment<'_>, record: Option<&Sour
 /// patient lives does.
 fn death(facts: &Facts<'_>, pid: Segment<'_>, person: &Person) -> Option<Telling> {
     let told = &person.demographics;
-    let denied = told.deceased == Some(false) || pid.field(30).is_null() || pid.field(29).is_null();
     let died = told.deceased == Some(true);
+    let cleared = pid.field(29).is_null() || pid.field(30).is_null();
     // Only what is sent to correct a record corrects it: many say in every message that the patient is not dead.
-    let correction =
-        matches!(facts.context.trigger, "A08" | "A31") || pid.field(30).is_null() || pid.field(29).is_null();
-    if !died && !(denied && correction) {
+    let denied = told.deceased == Some(false) && matches!(facts.context.trigger, "A08" | "A31");
+    if !(died || cleared || denied) {
         return None;
     }
     let field = if told.death.is_some() { 29 } else { 30 };

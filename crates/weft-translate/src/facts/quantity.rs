@@ -171,15 +171,15 @@ fn limits(text: &str) -> (Option<Decimal>, Option<Decimal>) {
         "" => {}
         _ => return (None, None),
     }
+    let part = |part: Option<&str>| Decimal::parse(part?.trim_ascii());
+    let both = |end: usize, start: usize| part(text.get(..end)).zip(part(text.get(start..)));
     // The first character may be the sign of the lower limit.
-    let dash = text.char_indices().skip(1).find(|(_, c)| *c == '-').map(|(at, _)| (at, at + 1));
-    let word = text.find(" to ").map(|at| (at, at + 4));
-    let Some((end, start)) = word.or(dash) else { return (None, None) };
-    let parse = |part: Option<&str>| Decimal::parse(part?.trim_ascii());
-    match (parse(text.get(..end)), parse(text.get(start..))) {
-        (Some(low), Some(high)) => (Some(low), Some(high)),
-        _ => (None, None),
-    }
+    let dash = text.bytes().skip(1).position(|b| b == b'-').map(|at| at + 1);
+    let read = match dash {
+        Some(at) => both(at, at + 1),
+        None => text.find(" to ").and_then(|at| both(at, at + 4)),
+    };
+    read.unzip()
 }
 
 #[cfg(test)]

@@ -62,9 +62,14 @@ pub(crate) fn tell(facts: &mut Facts<'_>, visit: Option<&Visit>) {
         for group in &order.groups {
             made.extend(observation::tell(facts, &report, group, &mut result_ids));
         }
-        let results = facts.told.split_off(at);
+        let results = facts.told.len();
         report.tell(facts, &order, &made);
-        facts.told.extend(results);
+        // The report goes before its results.
+        if facts.told.len() > results
+            && let Some(told) = facts.told.get_mut(at..)
+        {
+            told.rotate_right(1);
+        }
     }
 }
 

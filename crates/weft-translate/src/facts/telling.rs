@@ -152,6 +152,9 @@ pub(crate) fn joined<'t>(parts: impl IntoIterator<Item = &'t str>, between: &str
 
 /// As one line of a timeline: no line breaks, and not too long.
 pub(crate) fn one_line(text: &str) -> String {
+    if text.len() <= DETAIL_CHARACTERS_MAX && !text.bytes().any(|b| b < b' ') {
+        return text.to_owned();
+    }
     let line = joined(text.split_whitespace(), " ");
     match line.char_indices().nth(DETAIL_CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),

@@ -22,6 +22,9 @@ use crate::{
 
 const VALUE_ATTACHMENT: &str = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Observation.value";
 
+/// The most repetitions that are values of their own.
+const REPETITIONS_MAX: usize = 100;
+
 /// A value, and how a line shows it.
 #[derive(Debug)]
 pub(crate) struct Value {
@@ -83,11 +86,16 @@ pub(crate) fn read(
     let sent = obx.field(2).text();
     let kind = sent.as_deref().unwrap_or_default();
     if is_narrative(kind) {
-        return Ok(narrative(field).map(|text| text_value(text)).into_iter().collect());
+        return Ok(narrative(field).map(text_value).into_iter().collect());
     }
     if kind.is_empty() && !field.is_absent() && !field.is_null() {
         let text = "a value without its type: a number with a unit was read as a number, all else as text";
         facts.issues.push(information("value-type-missing", obx.location(2), text));
+    }
+    if field.repetitions().count() > REPETITIONS_MAX {
+        let text = "a value of very many repetitions is kept as one text";
+        facts.issues.push(information("value-repeats", field.location(), text));
+        return Ok(narrative(field).map(text_value).into_iter().collect());
     }
     let mut values = Vec::new();
     for repetition in field.repetitions().filter(|r| !r.is_empty()) {

@@ -374,3 +374,19 @@ fn diagnoses_and_allergies() {
     assert_eq!((&penicillin["criticality"], &penicillin["category"]), (&json!("high"), &json!(["medication"])));
     assert_eq!(penicillin["reaction"][0]["manifestation"][1]["text"], "WHEEZE");
 }
+
+/// As DHCW's samples have it: marks after the date, e-mail in an odd component, trailing blanks, the authority left out.
+#[test]
+fn dirty_but_real() {
+    let patient = patient(&[
+        (3, "B7^^^^PI"),
+        (5, "EVANS ^ GWEN "),
+        (7, "19760121+^D"),
+        (11, "1 HIGH ST^^CARDIFF^^CF10 1AA^^H  "),
+        (13, "^^^^^^^^gwen@example.org~02920000000"),
+    ]);
+    assert_eq!(patient["name"][0], json!({"family": "EVANS", "given": ["GWEN"]}));
+    assert_eq!(patient["birthDate"], "1976-01-21");
+    assert_eq!(patient["address"][0]["postalCode"], "CF10 1AA");
+    assert_eq!(patient["telecom"][0], json!({"system": "email", "value": "gwen@example.org", "use": "home"}));
+}

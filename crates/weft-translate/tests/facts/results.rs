@@ -301,9 +301,7 @@ fn lines_of_one_text_are_one_observation() {
             DiagnosticReport F1.UE <OBR> occurred 2024-05-01 09:00 recorded 2024-05-01 10:30
                 REPORT Urea and electrolytes | First line third line another | final  L|UE
             Observation F1.UE.HIST <OBX> occurred 2024-05-01 09:00 recorded 2024-05-01 10:30
-                OBSERVATION Histology | First line
-
-            third line | final  L|HIST
+                OBSERVATION Histology | First line third line | final  L|HIST
             Observation F1.UE.HIST.2 <OBX[4]> occurred 2024-05-01 09:00 recorded 2024-05-01 10:30
                 OBSERVATION Histology | another | final  L|HIST
         "#]],
@@ -329,9 +327,9 @@ fn repeats_and_several_reports() {
                 REPORT Full blood count | 1 result | preliminary  L|FBC
             Observation F1.FBC.HB <OBX[3]> occurred 2024-05-01 09:00 recorded 2024-05-01 10:30
                 OBSERVATION Haemoglobin | 131 g/L (130-180) | preliminary  L|HB
-            DiagnosticReport report <OBR[3]> occurred 2024-05-01 10:31:00 recorded 2024-05-01 10:31:00
+            DiagnosticReport 475b2a6dbf0848db <OBR[3]> occurred 2024-05-01 10:31:00 recorded 2024-05-01 10:31:00
                 REPORT Report | 1 result | unknown 
-            Observation report.38427e7d0c28d092 <OBX[5]> occurred 2024-05-01 10:31:00 recorded 2024-05-01 10:31:00
+            Observation 475b2a6dbf0848db.38427e7d0c28d092 <OBX[5]> occurred 2024-05-01 10:31:00 recorded 2024-05-01 10:31:00
                 OBSERVATION free text | x | unknown 
             WARNING report-number-missing OBR[3]-3
             WARNING status-missing OBR[3]-25
@@ -363,4 +361,16 @@ fn codes_through_the_feeds_map() {
 fn results_of_several_patients_are_kept_apart_by_not_being_told() {
     let message = told(&oru(&format!("{OBR}\nPID|2||B2^^^RYJ^MR\n{OBR}"))).message;
     assert_eq!(message.reason, "several-patients");
+}
+
+#[test]
+fn other_separators_and_very_many_values() {
+    let text = "MSH|@~\\&|LAB|RYJ|||20240501||ORU@R01|C1|P|2.4\nPID|||A1@@@RYJ@MR\n\
+                OBR|1||F1|UE@Urea@LN|||20240501\nOBX|1|CE|ORG@Organism@L||112283007@E. coli@SCT||||||F";
+    let message = told(text).message;
+    let made = common::json(fact(&message, "Observation", "F1.UE.ORG"));
+    assert_eq!(made["code"]["coding"][0]["display"], "Organism");
+    assert_eq!(made["valueCodeableConcept"]["coding"][0]["system"], "http://snomed.info/sct");
+    let many = observation(&format!("OBX|1|NM|X^x^L||{}||||||F", "1~".repeat(100_000)));
+    assert!(many["valueString"].as_str().unwrap().starts_with("1\n1\n") && many["component"].is_null());
 }

@@ -254,7 +254,7 @@ fn the_encounter_itself() {
               "individual": {
                 "display": "DR ALEX WOODS",
                 "identifier": {
-                  "system": "https://fhir.hl7.org.uk/Id/gmc-number",
+                  "system": "urn:weft:clinician:RYJ:GMC",
                   "value": "C1234567"
                 },
                 "type": "Practitioner"
