@@ -157,7 +157,8 @@ impl<'m, 'v> Told<'m, 'v> {
         format!("{}/transfer/{day}/{}/{}", self.visit.id, key(from), key(to))
     }
 
-    /// Identifiers that the transfer may have had: on the day of EVN-6 or of EVN-2, told with or without PV1-6.
+    /// Identifiers that the transfer may have had: on the day of EVN-6 or of EVN-2, or the evening before where that is in
+    /// the small hours; told with or without PV1-6.
     fn cancelled_transfers(&self, facts: &mut Facts<'_>) -> Vec<String> {
         let Some(to) = &self.place else {
             let text = "a cancelled transfer that does not say where to: which it was cannot be told";
@@ -165,7 +166,9 @@ impl<'m, 'v> Told<'m, 'v> {
             return Vec::new();
         };
         let mut ids: Vec<String> = Vec::new();
-        for when in [facts.context.occurred, facts.context.recorded].into_iter().flatten() {
+        let times = [facts.context.occurred, facts.context.recorded];
+        let evenings = times.map(|when| when.as_ref().and_then(times::evening_before));
+        for when in times.into_iter().chain(evenings).flatten() {
             for from in [self.before.as_ref(), None] {
                 let id = self.transfer_id(Some(&when), from, Some(to));
                 if !ids.contains(&id) {

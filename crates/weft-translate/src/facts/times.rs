@@ -58,6 +58,14 @@ pub(crate) fn day_of(when: &When) -> When {
     When { start_us: when.start_us.saturating_sub(into_day), precision: Precision::Day.into(), ..*when }
 }
 
+/// A time on the day before, where `when` is in the small hours.
+pub(crate) fn evening_before(when: &When) -> Option<When> {
+    const SIX_HOURS_US: i64 = DAY_US / 4;
+    let into_day = when.start_us.saturating_sub(day_of(when).start_us);
+    let timed = !matches!(when.precision(), Precision::Year | Precision::Month | Precision::Day);
+    (timed && into_day < SIX_HOURS_US).then(|| When { start_us: when.start_us.saturating_sub(DAY_US), ..*when })
+}
+
 /// Year, month and day as digits: `20240501`.
 pub(crate) fn day_digits(when: &When) -> String {
     match when.date_parts() {

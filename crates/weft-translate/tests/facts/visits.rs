@@ -169,6 +169,8 @@ fn a_cancelled_transfer_is_found_whatever_its_evn_6_means() {
         ("20240501113000", ""),
         // The day after, as HL7 has it.
         ("20240502080000", "20240501102500"),
+        // In the small hours, by the time of cancelling.
+        ("20240502003000", "20240502003000"),
     ] {
         let cancelled = evn("A12", recorded, occurred, back);
         for transfer in [&moved, &silent] {
