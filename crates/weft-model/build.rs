@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     prost_build::Config::new()
-        .bytes([".weft.event.v1.SealedPart", ".weft.event.v1.Envelope", ".weft.event.v1.Fact"])
-        .bytes([".weft.event.v1.MessageReceived.raw"])
+        // One call: a second one would replace the first.
+        .bytes([".weft.event.v1.MessageReceived.raw", ".weft.event.v1.Fact.resource"])
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -127,7 +127,7 @@ fn simhospital_goes_through_with_every_refused_message_explained() -> anyhow::Re
         })
         .collect();
     why.sort();
-    assert_eq!(why, ["ADT^A34 type-not-translated", "MDM^T02 type-not-translated", "MDM^T02 type-not-translated"]);
+    assert_eq!(why, ["ADT^A34 wrong-type", "MDM^T02 wrong-type", "MDM^T02 wrong-type"]);
     Ok(())
 }
 

@@ -172,7 +172,9 @@ impl Site {
 
 impl Node {
     fn start(config: &Path, level: &str) -> anyhow::Result<Self> {
-        let mut command = Command::new(binary());
+        // A file size limit is to be an error of the write, as a full disk is, and not the end of the process.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(binary());
         command.arg("--config").arg(config).arg("serve").env("WEFT_LOG", level);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;

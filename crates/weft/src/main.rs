@@ -21,6 +21,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::commands::{Cli, Exit};
 
+// A sixth of a message's time was in the system's allocator: messages are many small pieces on many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| EnvFilter::new(cli.default_log_level()));

@@ -114,7 +114,7 @@ impl Timelines {
                 let mut facts = message_at(&self.log, found.position).await?.facts;
                 let missing = || Error::Internal(format!("{} has no such fact", found.position).into());
                 let fact = facts.get_mut(found.fact_index).ok_or_else(missing)?;
-                String::from_utf8(std::mem::take(&mut fact.resource))
+                String::from_utf8(std::mem::take(&mut fact.resource).into())
                     .map_err(|_| Error::Internal("a resource is no text".into()))?
             }
             None => String::new(),

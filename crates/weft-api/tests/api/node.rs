@@ -283,7 +283,7 @@ pub(crate) fn fact(day: usize, detail: &str, withdrawn: bool) -> Fact {
     Fact {
         resource_type: "Observation".to_owned(),
         id: format!("observation-{day}"),
-        resource: format!(r#"{{"resourceType":"Observation","id":"{day}","note":"{detail}"}}"#).into_bytes(),
+        resource: format!(r#"{{"resourceType":"Observation","id":"{day}","note":"{detail}"}}"#).into_bytes().into(),
         withdrawn,
         occurred: Some(occurred),
         recorded: Some(occurred),

@@ -117,6 +117,11 @@ pub(crate) async fn run(connection: &mut SqliteConnection) -> Result<(), sqlx::E
     sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(connection).await.map(|_| ())
 }
 
+/// Moves everything and empties the WAL.
+pub(crate) async fn truncate(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await.map(|_| ())
+}
+
 /// How much the WAL holds, in bytes of pages: the file itself never shrinks. From the header of the WAL index
 /// (<https://sqlite.org/walformat.html>): the page size is the two bytes at 14, the number of frames the four at 16, in
 /// the machine's own order. An index that cannot be read counts as empty: then SQLite cannot write either.

@@ -144,10 +144,12 @@ impl Writing for SqliteWriter {
 
     async fn close(&mut self) {
         self.checkpointer.stop().await;
-        if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
-        {
-            tracing::warn!(error = &error as &dyn std::error::Error, "log database not closed cleanly");
+        if let Some(mut connection) = self.connection.take() {
+            // Readers may still be open, and then closing alone leaves everything in the WAL.
+            let moved = checkpoint::truncate(&mut connection).await;
+            if let Err(error) = moved.and(connection.close().await) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "log database not closed cleanly");
+            }
         }
         self.lock = None;
     }
