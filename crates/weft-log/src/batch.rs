@@ -13,13 +13,13 @@ use crate::{
     storage::{Count, Counted, Ends, Known, KnownMessage, MessageKey, Questions, Rows, of_mut},
 };
 
-/// A draft on its way to the writer.
+/// A draft on its way to the writer, and sealed when it is decided.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct Entry<B = Body> {
     pub(crate) stream: Stream,
     pub(crate) event_id: EventId,
     pub(crate) same: SameEntry,
-    pub(crate) body: Body,
+    pub(crate) body: B,
 }
 
 /// As [`crate::Same`], with what decides it.
@@ -35,6 +35,21 @@ pub(crate) enum Body {
     Sealed(Sealed),
     /// About a record whose key slot is not remembered.
     Unsealed(Pseudonym, Box<Unsealed>),
+}
+
+impl Entry {
+    /// Seals what the caller could not seal.
+    pub(crate) fn sealed(self, vault: &Vault, slots: &HashMap<Pseudonym, u64>) -> Result<Entry<Sealed>, Cause> {
+        let Self { stream, event_id, same, body } = self;
+        let body = match body {
+            Body::Sealed(sealed) => sealed,
+            Body::Unsealed(record, unsealed) => {
+                let slot = slots.get(&record).copied().ok_or_else(|| Cause::new("record without a key slot"))?;
+                unsealed.seal(vault, slot)?
+            }
+        };
+        Ok(Entry { stream, event_id, same, body })
+    }
 }
 
 impl Body {
@@ -91,9 +106,9 @@ impl<'a> Decider<'a> {
     }
 
     /// Decides the next draft.
-    pub(crate) fn decide(&mut self, entry: Entry) -> Result<Receipt, Cause> {
+    pub(crate) fn decide(&mut self, entry: Entry<Sealed>) -> Result<Receipt, Cause> {
         match &entry.same {
-            SameEntry::Named => self.named(entry),
+            SameEntry::Named => Ok(self.named(entry)),
             SameEntry::Message { feed, control_id, verdict } => {
                 let feed = self.feeds.get(feed).copied().ok_or_else(|| Cause::new("feed without a number"))?;
                 let (key, verdict) = (MessageKey::new(feed, control_id, entry.event_id), *verdict);
@@ -107,19 +122,18 @@ impl<'a> Decider<'a> {
         (self.rows, self.sizes)
     }
 
-    fn named(&mut self, Entry { stream, event_id, body, .. }: Entry) -> Result<Receipt, Cause> {
+    fn named(&mut self, Entry { stream, event_id, body, .. }: Entry<Sealed>) -> Receipt {
         if let Some(position) = self.known.named.get(&event_id) {
             let (verdict, stored) = (Verdict::Duplicate, Verdict::Accepted);
-            return Ok(Receipt { position: *position, event_id, verdict, stored });
+            return Receipt { position: *position, event_id, verdict, stored };
         }
-        let sealed = self.seal(body, None)?;
-        let position = self.append(Counted { stream, message: None }, sealed);
+        let position = self.append(Counted { stream, message: None }, body);
         self.known.named.insert(event_id, position);
         self.rows.named.push((event_id, position));
-        Ok(Receipt { position, event_id, verdict: Verdict::Accepted, stored: Verdict::Accepted })
+        Receipt { position, event_id, verdict: Verdict::Accepted, stored: Verdict::Accepted }
     }
 
-    fn message(&mut self, entry: Entry, key: MessageKey, verdict: Verdict) -> Result<Receipt, Cause> {
+    fn message(&mut self, entry: Entry<Sealed>, key: MessageKey, verdict: Verdict) -> Result<Receipt, Cause> {
         let Entry { stream, event_id, body, .. } = entry;
         let feed = key.feed;
         let counted = |verdict: Verdict| Counted { stream, message: Some((feed, verdict.into())) };
@@ -129,29 +143,16 @@ impl<'a> Decider<'a> {
             let (position, stored) = (first.position, first.verdict);
             return Ok(Receipt { position, event_id, verdict: Verdict::Duplicate, stored });
         }
-        let (verdict, changed) =
-            if others.is_empty() { (verdict, None) } else { (Verdict::Conflict, Some(Verdict::Conflict)) };
-        let sealed = self.seal(body, changed)?;
+        let (verdict, sealed) = if others.is_empty() {
+            (verdict, body)
+        } else {
+            (Verdict::Conflict, body.with_verdict(self.vault, Verdict::Conflict)?)
+        };
         let position = self.append(counted(verdict), sealed);
         let message = KnownMessage { event_id, position, verdict };
         self.known.messages.entry(key.clone()).or_default().push(message);
         self.rows.messages.push((key, message));
         Ok(Receipt { position, event_id, verdict, stored: verdict })
-    }
-
-    /// Seals what is not sealed yet, or not under this verdict.
-    fn seal(&self, body: Body, verdict: Option<Verdict>) -> Result<Sealed, Cause> {
-        match (body, verdict) {
-            (Body::Sealed(sealed), None) => Ok(sealed),
-            (Body::Sealed(sealed), Some(verdict)) => sealed.with_verdict(self.vault, verdict),
-            (Body::Unsealed(record, mut unsealed), verdict) => {
-                if let Some(verdict) = verdict {
-                    unsealed.header.set_verdict(verdict);
-                }
-                let slot = self.known.key_slots.get(&record).copied();
-                unsealed.seal(self.vault, slot.ok_or_else(|| Cause::new("record without a key slot"))?)
-            }
-        }
     }
 
     fn append(&mut self, counted: Counted, sealed: Sealed) -> Position {

@@ -78,9 +78,9 @@ impl<W: Writing> Writer<W> {
             replies.push(reply);
         }
         match self.try_store(entries).await {
-            Ok(receipts) => {
-                for (reply, receipts) in replies.into_iter().zip(receipts) {
-                    let _ = reply.send(Ok(receipts));
+            Ok(answers) => {
+                for (reply, receipts) in replies.into_iter().zip(answers) {
+                    let _ = reply.send(receipts);
                 }
             }
             Err(cause) => {
@@ -93,7 +93,8 @@ impl<W: Writing> Writer<W> {
         }
     }
 
-    async fn try_store(&mut self, calls: Vec<Vec<Entry>>) -> Result<Vec<Vec<Receipt>>, Cause> {
+    /// The answer to each call, or why none of them is stored.
+    async fn try_store(&mut self, calls: Vec<Vec<Entry>>) -> Result<Vec<Result<Vec<Receipt>, Cause>>, Cause> {
         let mut ends = match self.ends.take() {
             Some(ends) => ends,
             None => self.resume().await?,
@@ -105,20 +106,26 @@ impl<W: Writing> Writer<W> {
         unknown.retain(|record| !known.key_slots.contains_key(record));
         let (given, next_key_slot) = self.allocator.give(unknown, ends.next_key_slot).await?;
         known.key_slots.extend(&given);
-        let slots: Vec<_> = known.key_slots.iter().map(|(record, slot)| (*record, *slot)).collect();
+        let slots = known.key_slots.clone();
 
+        let vault = &self.shared.vault;
         let rows = Rows { feeds, key_slots: given.into_iter().collect(), ..Rows::default() };
-        let mut decider = Decider::new(&self.shared.vault, &ends, known, rows);
-        let mut receipts = Vec::with_capacity(calls.len());
+        let mut decider = Decider::new(vault, &ends, known, rows);
+        let mut answers = Vec::with_capacity(calls.len());
         for call in calls {
-            receipts.push(call.into_iter().map(|entry| decider.decide(entry)).collect::<Result<_, _>>()?);
+            // A key that is lost stops its own call only.
+            let sealed = call.into_iter().map(|entry| entry.sealed(vault, &slots)).collect::<Result<Vec<_>, _>>();
+            answers.push(match sealed {
+                Ok(entries) => Ok(entries.into_iter().map(|entry| decider.decide(entry)).collect::<Result<_, _>>()?),
+                Err(cause) => Err(cause),
+            });
         }
         let (rows, sizes) = decider.finish();
         self.writing.store(&rows).await?;
         self.ends = Some(Ends { sizes, next_key_slot, ..ends });
         self.shared.keys.remember(slots);
         self.shared.tail.publish(rows.events);
-        Ok(receipts)
+        Ok(answers)
     }
 
     /// Where storage ends after a failure. What that batch stored after all, against what its callers were told, becomes

@@ -270,6 +270,17 @@ async fn a_destroyed_key_shreds_its_record_only() {
     assert_eq!((shredded.len(), opened.iter().filter(|r| r.is_ok()).count()), (1, 2));
     assert_eq!(suite::read_all(&log, FEED.at(0)).await, stored, "the log itself is as it was");
     log.close().await;
+
+    // News of that record are refused; those of the others, in the same batch, are not.
+    let log = open(dir.path()).await.unwrap();
+    let news = (0..40).map(|n| {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move { log.append(vec![suite::message("news", &format!("{n}"), "content", n)]).await })
+    });
+    let news = futures::future::join_all(news).await;
+    assert_eq!(news.iter().filter(|appended| appended.as_ref().unwrap().is_err()).count(), 1);
+    assert_eq!(log.size(FEED).await.unwrap(), 3 + 39);
+    log.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -216,7 +216,7 @@ fn full_message() -> MessageReceived {
         facts: vec![Fact {
             resource_type: "Encounter".into(),
             id: "V1".into(),
-            resource: br#"{"resourceType":"Encounter","id":"V1"}"#.to_vec(),
+            resource: br#"{"resourceType":"Encounter","id":"V1"}"#.as_slice().into(),
             occurred: Some(when),
             recorded: Some(when),
             location: "PV1".into(),
