@@ -89,7 +89,7 @@ impl<'a> Facts<'a> {
         self.told.push(Fact {
             resource_type: telling.resource_type.to_owned(),
             id: telling.id,
-            resource: bytes::Bytes::copy_from_slice(&self.json).into(),
+            resource: bytes::Bytes::copy_from_slice(&self.json),
             withdrawn: telling.withdrawn,
             occurred,
             recorded,
