@@ -123,7 +123,7 @@ async fn live(dir: &Path, numbers: &Numbers, events: u64, people: u64) {
 }
 
 async fn timeline(model: &ReadModel, numbers: &Numbers) {
-    const QUERIES: usize = 20_000;
+    const QUERIES: usize = 30_000;
     for people in [READ_OFTEN, 1] {
         let mut times = Vec::with_capacity(QUERIES);
         let before = cpu_seconds();

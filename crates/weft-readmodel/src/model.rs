@@ -187,8 +187,8 @@ fn options(path: &Path, mode: Mode) -> SqliteConnectOptions {
         Mode::Live => options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
-            .pragma("cache_size", "-65536")
-            .pragma("wal_autocheckpoint", "16384"),
+            .pragma("cache_size", "-131072")
+            .pragma("wal_autocheckpoint", "32768"),
         Mode::Rebuild => options
             .journal_mode(SqliteJournalMode::Off)
             .synchronous(SqliteSynchronous::Off)

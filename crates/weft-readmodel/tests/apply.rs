@@ -129,7 +129,7 @@ async fn what_cannot_be_applied_parks_its_record_and_nobody_else() {
     };
     for event in [
         broken(|m| m.record = None),
-        broken(|m| m.facts[1].resource = b"{".to_vec()),
+        broken(|m| m.facts[1].resource = bytes::Bytes::from_static(b"{")),
         broken(|m| m.facts[1].occurred = None),
         with_verdict(broken(|_| ()), Verdict::Unspecified),
     ] {

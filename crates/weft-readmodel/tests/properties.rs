@@ -87,7 +87,7 @@ fn make(step: &Step) -> Event {
         Step::Message { record, sent, family, facts, verdict, broken } => {
             let mut facts: Vec<Fact> = facts.iter().map(make_fact).collect();
             if *broken {
-                facts.push(Fact { resource: b"{".to_vec(), ..fact("broken", "broken", 1, 1) });
+                facts.push(Fact { resource: bytes::Bytes::from_static(b"{"), ..fact("broken", "broken", 1, 1) });
             }
             let event = match family {
                 Some(family) => message_of(*record, *sent, &format!("Family{family}"), facts),

@@ -51,9 +51,9 @@ impl ReadModel {
         before: Option<u64>,
     ) -> Result<Vec<QuarantinedMessage>, QueryError> {
         const OF_ALL: &str = "
-            SELECT body FROM quarantine WHERE known_from < ?1 ORDER BY known_from DESC LIMIT ?2";
+            SELECT body FROM quarantine WHERE known_from < ?1 ORDER BY known_from DESC LIMIT ?2 + 0";
         const OF_FEED: &str = "
-            SELECT body FROM quarantine WHERE known_from < ?1 AND feed = ?3 ORDER BY known_from DESC LIMIT ?2";
+            SELECT body FROM quarantine WHERE known_from < ?1 AND feed = ?3 ORDER BY known_from DESC LIMIT ?2 + 0";
         let sql = if feed.is_some() { OF_FEED } else { OF_ALL };
         let before = bulk::sql(before.unwrap_or(u64::MAX));
         let query = sqlx::query(sql).bind(before).bind(bulk::sql(limit as u64)).bind(feed);

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use weft_model::PersonId;
 
 use crate::{
@@ -22,29 +22,28 @@ pub(super) struct Member {
     pub(super) parked: bool,
 }
 
-/// The records of `person`, by number; empty where nobody has the identifier.
-pub(super) async fn of(conn: &mut SqliteConnection, person: PersonId, sizes: Sizes) -> Result<Vec<Member>, StoreError> {
-    // ?1 person, ?2 identity size, ?3 feed size.
-    const MEMBERS: &str = "
-        WITH RECURSIVE member (record_no) AS (
-            SELECT record_no FROM link
-            WHERE person = ?1 AND known_from < ?2 AND (known_to IS NULL OR known_to >= ?2)
-            UNION
-            SELECT m.retired_no FROM member JOIN merge AS m ON m.survivor_no = member.record_no
-            WHERE m.known_from < ?2 AND (m.known_to IS NULL OR m.known_to >= ?2)
-        )
-        SELECT member.record_no, r.organisation, EXISTS (
+/// The table `member (record_no, organisation, parked)` of a person's records. ?1 person, ?2 identity size, ?3 feed size.
+pub(super) const MEMBER: &str = "
+    RECURSIVE tree (record_no) AS (
+        SELECT record_no FROM link
+        WHERE person = ?1 AND known_from < ?2 AND (known_to IS NULL OR known_to >= ?2)
+        UNION
+        SELECT m.retired_no FROM tree JOIN merge AS m ON m.survivor_no = tree.record_no
+        WHERE m.known_from < ?2 AND (m.known_to IS NULL OR m.known_to >= ?2)
+    ),
+    member (record_no, organisation, parked) AS MATERIALIZED (
+        SELECT tree.record_no, r.organisation, EXISTS (
             SELECT 1 FROM parked AS p
-            WHERE p.record_no = member.record_no AND p.known_from < iif(p.stream = 'feed', ?3, ?2)
+            WHERE p.record_no = tree.record_no AND p.known_from < iif(p.stream = 'feed', ?3, ?2)
         )
-        FROM member JOIN record AS r ON r.record_no = member.record_no
+        FROM tree CROSS JOIN record AS r ON r.record_no = tree.record_no
         WHERE NOT EXISTS (
             SELECT 1 FROM merge AS m
-            WHERE m.retired_no = member.record_no
+            WHERE m.retired_no = tree.record_no
               AND m.known_from < ?2 AND (m.known_to IS NULL OR m.known_to >= ?2)
         ) OR ?1 = (
             WITH RECURSIVE above (record_no, height) AS (
-                SELECT member.record_no, 0
+                SELECT tree.record_no, 0
                 UNION ALL
                 SELECT m.survivor_no, height + 1 FROM above JOIN merge AS m ON m.retired_no = above.record_no
                 WHERE m.known_from < ?2 AND (m.known_to IS NULL OR m.known_to >= ?2)
@@ -53,8 +52,12 @@ pub(super) async fn of(conn: &mut SqliteConnection, person: PersonId, sizes: Siz
             WHERE l.known_from < ?2 AND (l.known_to IS NULL OR l.known_to >= ?2)
             ORDER BY height DESC LIMIT 1
         )
-        ORDER BY member.record_no";
-    let query = sqlx::query(MEMBERS).bind(person.0.as_slice()).bind(sizes.identity).bind(sizes.feed);
+    )";
+
+/// The records of `person`, by number; empty where nobody has the identifier.
+pub(super) async fn of(conn: &mut SqliteConnection, person: PersonId, sizes: Sizes) -> Result<Vec<Member>, StoreError> {
+    let sql = format!("WITH {MEMBER} SELECT record_no, organisation, parked FROM member ORDER BY record_no");
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(person.0.as_slice()).bind(sizes.identity).bind(sizes.feed);
     let rows = query.fetch_all(conn).await?;
     let members = rows.iter().map(|row| {
         Ok(Member { record_no: bulk::get(row, 0)?, organisation: bulk::get(row, 1)?, parked: bulk::get(row, 2)? })

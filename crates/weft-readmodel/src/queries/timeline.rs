@@ -85,14 +85,10 @@ impl ReadModel {
     ) -> Result<Option<TimelinePage>, QueryError> {
         let (known_at, sizes) = self.visible(as_of)?;
         let mut conn = self.readers().acquire().await?;
-        let members = members::of(&mut conn, person, sizes).await?;
-        if members.is_empty() {
-            return Ok(None);
-        }
-        let parked_records = parked(&members);
-        let records = wanted(&members, filter);
         let window = Window::new(filter, after, filter.include_withdrawn, sizes);
-        let mut entries = read_page(&mut conn, &records, &window, limit.saturating_add(1)).await?;
+        let more = limit.saturating_add(1);
+        let Some(page) = read_page(&mut conn, person, filter, &window, more).await? else { return Ok(None) };
+        let Page { mut entries, parked_records } = page;
         let mut next = None;
         if entries.len() > limit {
             entries.truncate(limit);
@@ -129,7 +125,7 @@ impl ReadModel {
         let mut rows = Vec::new();
         for member in members.iter().filter(|m| wanted.contains(&m.record_no)) {
             let from = if held.contains(&member.record_no) { before.feed } else { 0 };
-            rows.extend(read_changes(&mut conn, member.record_no, &window, from).await?);
+            rows.extend(read_changes(&mut conn, (person, member.record_no), &window, from).await?);
         }
         rows.sort_by_key(|(known_from, _)| *known_from);
         let entries = rows.into_iter().map(|(_, body)| body).collect();
@@ -195,75 +191,108 @@ impl Window {
     }
 }
 
-/// The condition of one record: ?1 to ?7 are [`Window`]'s, `record` is the number of the record's parameter.
-fn arm(columns: &str, record: usize) -> String {
+/// The lines of one record: ?1 to ?9 are those of [`members::MEMBER`] and [`Window`].
+fn arm(columns: &str, record: &str) -> String {
     format!(
-        "SELECT {columns} FROM entry WHERE record_no = ?{record} AND occurred_us <= ?4 AND occurred_us >= ?5 \
-         AND (occurred_us <> ?6 OR entry_key > ?7) AND known_from < ?1 AND (known_to IS NULL OR known_to >= ?1) \
-         AND (?2 = 0 OR (?2 >> kind) & 1) AND (withdrawn = 0 OR ?3)"
+        "SELECT {columns} FROM entry WHERE record_no = {record} AND occurred_us <= ?4 AND occurred_us >= ?5 \
+         AND (occurred_us <> ?6 OR entry_key > ?7) AND known_from < ?3 AND (known_to IS NULL OR known_to >= ?3) \
+         AND (?8 = 0 OR (?8 >> kind) & 1) AND (withdrawn = 0 OR ?9)"
     )
 }
 
-/// Entries of `records` in timeline order. SQLite merges the records' own orders, and reads no more than it returns.
-async fn read_page(
-    conn: &mut SqliteConnection,
-    records: &[i64],
-    window: &Window,
-    limit: usize,
-) -> Result<Vec<Bytes>, StoreError> {
-    const ARMS_MAX: usize = 16;
-    if records.is_empty() {
-        return Ok(Vec::new());
-    }
-    if records.len() > ARMS_MAX {
-        return read_many(conn, records, window, limit).await;
-    }
-    // No record has number 0: the arms that fill up to a power of two are empty.
-    let arms = records.len().next_power_of_two();
-    let text: Vec<String> = (0..arms).map(|i| arm("occurred_us, entry_key, body", 9 + i)).collect();
-    // One row for all: each costs more on its way than its bytes do.
-    let sql = format!(
-        "SELECT CAST(group_concat(body, '') AS BLOB) FROM ({} ORDER BY occurred_us DESC, entry_key LIMIT ?8)",
-        text.join(" UNION ALL ")
-    );
-    let mut query = window.bind(sqlx::query(AssertSqlSafe(sql))).bind(bulk::sql(limit as u64));
-    for i in 0..arms {
-        query = query.bind(records.get(i).copied().unwrap_or(0));
-    }
-    let row = query.fetch_one(conn).await?;
-    entries(bulk::get::<Option<Vec<u8>>>(&row, 0)?.unwrap_or_default())
+/// Lines in timeline order, of records whose orders SQLite merges, reading no more than it returns. They come as one value:
+/// each row costs more on its way than its bytes do. The limit is no bare parameter: SQLite would prepare the statement
+/// anew for each value of it.
+fn merged(arms: impl Iterator<Item = String>) -> String {
+    let arms: Vec<String> = arms.map(|record| arm("occurred_us, entry_key, body", &record)).collect();
+    let arms = arms.join(" UNION ALL ");
+    format!(
+        "SELECT CAST(group_concat(body, '') AS BLOB) FROM ({arms} ORDER BY occurred_us DESC, entry_key LIMIT ?10 + 0)"
+    )
 }
 
-/// The same for a person of very many records: each is read alone.
+struct Page {
+    entries: Vec<Bytes>,
+    parked_records: u32,
+}
+
+/// A page of the timeline of `person`, in one question; `None` where nobody has the identifier.
+async fn read_page(
+    conn: &mut SqliteConnection,
+    person: PersonId,
+    filter: &TimelineFilter,
+    window: &Window,
+    limit: usize,
+) -> Result<Option<Page>, StoreError> {
+    /// Nearly every person has no more records.
+    const RECORDS: usize = 4;
+    let nth = |n| format!("(SELECT record_no FROM wanted ORDER BY record_no LIMIT 1 OFFSET {n})");
+    let sql = format!(
+        "WITH {}, wanted AS MATERIALIZED (
+             SELECT record_no FROM member WHERE ?11 IS NULL OR organisation IN (SELECT value FROM json_each(?11))
+         )
+         SELECT (SELECT count(*) FROM member), (SELECT sum(parked) FROM member), ({})",
+        members::MEMBER,
+        merged((0..RECORDS).map(nth))
+    );
+    let organisations = &filter.organisations;
+    let organisations = (!organisations.is_empty()).then(|| serde_json::Value::from(organisations.clone()).to_string());
+    let query = window.bind(sqlx::query(AssertSqlSafe(sql)), person);
+    let row = query.bind(bulk::sql(limit as u64)).bind(organisations).fetch_one(&mut *conn).await?;
+    let records: i64 = bulk::get(&row, 0)?;
+    if records == 0 {
+        return Ok(None);
+    }
+    let parked_records = u32::try_from(bulk::get::<i64>(&row, 1)?).unwrap_or(u32::MAX);
+    let entries = if records <= RECORDS as i64 {
+        entries(bulk::get::<Option<Vec<u8>>>(&row, 2)?.unwrap_or_default())?
+    } else {
+        read_many(conn, person, filter, window, limit).await?
+    };
+    Ok(Some(Page { entries, parked_records }))
+}
+
+/// The lines of a person of many records: the records are read some at a time.
 async fn read_many(
     conn: &mut SqliteConnection,
-    records: &[i64],
+    person: PersonId,
+    filter: &TimelineFilter,
     window: &Window,
     limit: usize,
 ) -> Result<Vec<Bytes>, StoreError> {
-    let sql = format!("{} ORDER BY occurred_us DESC, entry_key LIMIT ?8", arm("occurred_us, entry_key, body", 9));
+    const RECORDS: usize = 16;
+    let records = wanted(&members::of(conn, person, window.sizes).await?, filter);
     let mut all = Vec::new();
-    for record_no in records {
-        let query = window.bind(sqlx::query(AssertSqlSafe(sql.clone())));
-        let rows = query.bind(bulk::sql(limit as u64)).bind(*record_no).fetch_all(&mut *conn).await?;
-        for row in &rows {
-            let key = (std::cmp::Reverse(bulk::get::<i64>(row, 0)?), bulk::get::<i64>(row, 1)?);
-            all.push((key, entries(bulk::get(row, 2)?)?));
+    for records in records.chunks(RECORDS) {
+        let sql = merged((0..RECORDS).map(|n| format!("?{}", 11 + n)));
+        let mut query = window.bind(sqlx::query(AssertSqlSafe(sql)), person).bind(bulk::sql(limit as u64));
+        for n in 0..RECORDS {
+            query = query.bind(records.get(n).copied());
+        }
+        let row = query.fetch_one(&mut *conn).await?;
+        let chunk = entries(bulk::get::<Option<Vec<u8>>>(&row, 0)?.unwrap_or_default())?;
+        if records.len() < RECORDS && all.is_empty() {
+            return Ok(chunk);
+        }
+        for entry in chunk {
+            let key = PageKey::of(&entry)?;
+            all.push(((std::cmp::Reverse(key.occurred_us), key.entry_key), entry));
         }
     }
     all.sort_by_key(|(key, _)| *key);
     all.truncate(limit);
-    Ok(all.into_iter().flat_map(|(_, entries)| entries).collect())
+    Ok(all.into_iter().map(|(_, entry)| entry).collect())
 }
 
 async fn read_changes(
     conn: &mut SqliteConnection,
-    record_no: i64,
+    (person, record_no): (PersonId, i64),
     window: &Window,
     from: i64,
 ) -> Result<Vec<(i64, Bytes)>, StoreError> {
-    let sql = format!("{} AND known_from >= ?9", arm("known_from, body", 8));
-    let rows = window.bind(sqlx::query(AssertSqlSafe(sql))).bind(record_no).bind(from).fetch_all(conn).await?;
+    let sql = format!("{} AND known_from >= ?11", arm("known_from, body", "?10"));
+    let query = window.bind(sqlx::query(AssertSqlSafe(sql)), person).bind(record_no).bind(from);
+    let rows = query.fetch_all(conn).await?;
     let mut changes = Vec::with_capacity(rows.len());
     for row in &rows {
         let known_from = bulk::get(row, 0)?;
@@ -275,15 +304,17 @@ async fn read_changes(
 type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
 impl Window {
-    fn bind<'q>(&self, query: Query<'q>) -> Query<'q> {
+    fn bind<'q>(&self, query: Query<'q>, person: PersonId) -> Query<'q> {
         query
+            .bind(person.to_vec())
+            .bind(self.sizes.identity)
             .bind(self.sizes.feed)
-            .bind(self.kinds)
-            .bind(self.withdrawn)
             .bind(self.newest_us)
             .bind(self.oldest_us)
             .bind(self.after.occurred_us)
             .bind(self.after.entry_key)
+            .bind(self.kinds)
+            .bind(self.withdrawn)
     }
 }
 
