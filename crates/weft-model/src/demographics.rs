@@ -6,11 +6,7 @@ impl Demographics {
     /// Applies a newer message: what it says replaces, what it does not say stays, what it cleared (`""`) goes.
     /// Identifiers are kept by kind and system: a new NHS number replaces the old one.
     pub fn update(&mut self, newer: &Self) {
-        let mut cleared: Vec<&str> = newer.cleared.iter().map(String::as_str).collect();
-        if newer.location_hidden {
-            cleared.extend(["addresses", "telecoms", "practice", "practitioner"]);
-        }
-        for field in cleared {
+        for field in &newer.cleared {
             self.clear_field(field);
         }
         for identifier in &newer.identifiers {
@@ -18,23 +14,28 @@ impl Demographics {
             self.identifiers.push(identifier.clone());
         }
         replace(&mut self.names, &newer.names);
-        replace(&mut self.addresses, &newer.addresses);
-        replace(&mut self.telecoms, &newer.telecoms);
+        self.update_location(newer);
         set(&mut self.birth, &newer.birth);
         set(&mut self.deceased, &newer.deceased);
         set(&mut self.death, &newer.death);
         set(&mut self.pseudo_person, &newer.pseudo_person);
-        for (held, said) in [
-            (&mut self.sex, &newer.sex),
-            (&mut self.practice, &newer.practice),
-            (&mut self.practitioner, &newer.practitioner),
-            (&mut self.ethnicity, &newer.ethnicity),
-        ] {
-            if !said.is_empty() {
-                held.clone_from(said);
+        set_text(&mut self.sex, &newer.sex);
+        set_text(&mut self.ethnicity, &newer.ethnicity);
+    }
+
+    /// Where the person is. Once hidden it stays so, whatever later messages carry, until one says that it is not.
+    fn update_location(&mut self, newer: &Self) {
+        set(&mut self.location_hidden, &newer.location_hidden);
+        if self.location_hidden == Some(true) {
+            for field in ["addresses", "telecoms", "practice", "practitioner"] {
+                self.clear_field(field);
             }
+            return;
         }
-        self.location_hidden = newer.location_hidden;
+        replace(&mut self.addresses, &newer.addresses);
+        replace(&mut self.telecoms, &newer.telecoms);
+        set_text(&mut self.practice, &newer.practice);
+        set_text(&mut self.practitioner, &newer.practitioner);
     }
 
     /// The NHS number as the source gave it, with its tracing status; valid or not.
@@ -77,6 +78,12 @@ fn replace<T: Clone>(held: &mut Vec<T>, said: &[T]) {
     }
 }
 
+fn set_text(held: &mut String, said: &str) {
+    if !said.is_empty() {
+        said.clone_into(held);
+    }
+}
+
 fn set<T: Clone>(held: &mut Option<T>, said: &Option<T>) {
     if said.is_some() {
         held.clone_from(said);
@@ -111,9 +118,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hidden_location_takes_the_address_away() {
-        let mut held = Demographics { addresses: vec![Default::default()], ..Demographics::default() };
-        held.update(&Demographics { location_hidden: true, ..Demographics::default() });
-        assert!(held.addresses.is_empty() && held.location_hidden);
+    fn a_hidden_location_stays_hidden_until_it_is_said_not_to_be() {
+        let with_address = Demographics { addresses: vec![Default::default()], ..Demographics::default() };
+        let mut held = with_address.clone();
+        held.update(&Demographics { location_hidden: Some(true), ..Demographics::default() });
+        assert!(held.addresses.is_empty());
+        held.update(&with_address);
+        assert!(held.addresses.is_empty(), "a message that does not speak of hiding does not end it");
+        held.update(&Demographics { location_hidden: Some(false), ..with_address });
+        assert_eq!(held.addresses.len(), 1);
     }
 }

@@ -102,6 +102,8 @@ async fn live(dir: &Path, numbers: &Numbers, events: u64, people: u64) {
     }
     println!("filled     {offset} messages, {} MB", file_mb(model.path()));
 
+    model.close().await.unwrap();
+    let model = ReadModel::open(&dir.join("live.db")).await.unwrap();
     let mut waiting = Vec::new();
     for batch in 0..(events / 3).div_ceil(BATCH as u64) {
         let from = offset + batch * BATCH as u64;
@@ -114,6 +116,7 @@ async fn live(dir: &Path, numbers: &Numbers, events: u64, people: u64) {
     for batch in waiting {
         let start = Instant::now();
         model.apply(vec![batch]).await.unwrap();
+        println!("wal {}", std::fs::metadata(dir.join("live.db-wal")).unwrap().len() / 4120);
         worst = worst.max(start.elapsed().as_secs_f64());
     }
     let rate = done as f64 / start.elapsed().as_secs_f64();

@@ -286,7 +286,7 @@ fn demographics(shown: &Shown) -> Demographics {
         addresses: if shown.location_hidden { Vec::new() } else { vec![address] },
         deceased: shown.death.map(|_| true),
         death: shown.death.map(|at| day(Day::at(at))),
-        location_hidden: shown.location_hidden,
+        location_hidden: shown.location_hidden.then_some(true),
         ethnicity: shown.ethnicity.to_owned(),
         ..Demographics::default()
     }

@@ -117,8 +117,8 @@ mod tests {
 
     #[test]
     fn a_typo_is_named_with_its_line() {
-        refuse(&GOOD.replace("listen", "listen"), "line 4");
-        refuse(&GOOD.replace("listen", "listen"), "listen");
+        refuse(&GOOD.replace("listen", "lissten"), "line 4");
+        refuse(&GOOD.replace("listen", "lissten"), "lissten");
         refuse(&GOOD.replace("127.0.0.1:0", "127.0.0.1"), "line 4");
         refuse(&GOOD.replace("\"keys\"", "\"data/keys\""), "inside `data`");
         refuse("", "missing field `data`");

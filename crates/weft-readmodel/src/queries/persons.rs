@@ -131,7 +131,7 @@ fn tell(summary: &mut PersonSummary, said: &Demographics) {
             *held = new;
         }
     }
-    if said.location_hidden {
+    if said.location_hidden == Some(true) {
         summary.postcode.clear();
     }
 }

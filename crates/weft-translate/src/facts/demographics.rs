@@ -29,13 +29,17 @@ pub(crate) struct Person {
 }
 
 /// ZU8-4 says that where the person is must not be told: address, telephone, next of kin and practice.
-pub(crate) fn location_hidden(facts: &Facts<'_>) -> bool {
-    let zu8 = facts.message.first("ZU8");
-    zu8.and_then(|zu8| zu8.field(4).text()).is_some_and(|code| matches!(code.as_ref(), "1" | "2" | "Y"))
+/// `None` where the message does not speak of it.
+pub(crate) fn location_hidden(facts: &Facts<'_>) -> Option<bool> {
+    let field = facts.message.first("ZU8")?.field(4);
+    if field.is_null() {
+        return Some(false);
+    }
+    field.text().filter(|code| !code.is_empty()).map(|code| matches!(code.as_ref(), "1" | "2" | "Y"))
 }
 
 /// Reads the person. `None` where the message has no PID.
-pub(crate) fn read_person(facts: &mut Facts<'_>, identified: &Identified, hidden: bool) -> Option<Person> {
+pub(crate) fn read_person(facts: &mut Facts<'_>, identified: &Identified, hidden: Option<bool>) -> Option<Person> {
     let pid = facts.message.first("PID")?;
     let mut told = Demographics { location_hidden: hidden, ..Demographics::default() };
     told.identifiers.clone_from(&identified.identifiers);
@@ -57,10 +61,10 @@ pub(crate) fn read_person(facts: &mut Facts<'_>, identified: &Identified, hidden
     told.pseudo_person = flag(facts, pid.field(31));
     read_death(facts, pid, &mut told);
     let mut person = Person { demographics: told, addresses: Vec::new(), practice: None, born };
-    if !hidden {
+    if hidden != Some(true) {
         read_location(facts, pid, &mut person);
     }
-    clear(facts, pid, hidden, &mut person.demographics);
+    clear(facts, pid, hidden == Some(true), &mut person.demographics);
     Some(person)
 }
 

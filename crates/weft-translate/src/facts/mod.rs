@@ -56,7 +56,7 @@ pub(crate) fn translate_facts(message: &Message<'_>, context: &Context<'_>, rece
     let person = read_person(&mut facts, &identified, hidden);
     if let (Some(pid), Some(person)) = (message.first("PID"), &person) {
         patient::tell(&mut facts, pid, identified.record.as_ref(), person);
-        practice::tell(&mut facts, person.practice.as_ref(), hidden);
+        practice::tell(&mut facts, person.practice.as_ref(), hidden == Some(true));
     }
     let visit = visit(&mut facts);
     match (context.trigger, context.message_type.starts_with("ORU")) {
@@ -69,7 +69,7 @@ pub(crate) fn translate_facts(message: &Message<'_>, context: &Context<'_>, rece
             condition::tell(&mut facts, visit.as_ref());
         }
     }
-    related_person::tell(&mut facts, hidden);
+    related_person::tell(&mut facts, hidden == Some(true));
     allergy::tell(&mut facts);
     received.record = identified.record;
     received.demographics = person.map(|person| person.demographics);

@@ -109,7 +109,7 @@ fn resource(
     patient.communication.extend(language(pid.field(15), organisation)?.map(Some));
     patient.multiple_birth = multiple_birth(pid);
     patient.extension = extensions(pid.field(22), told, organisation)?;
-    if told.location_hidden {
+    if told.location_hidden == Some(true) {
         let mut meta = Meta::builder().build()?;
         meta.security.push(Some(coding(CONFIDENTIALITY, "R", "restricted")?));
         patient.meta = Some(meta);

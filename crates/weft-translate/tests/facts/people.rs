@@ -281,7 +281,7 @@ fn a_hidden_location_is_in_no_fact() {
         );
         let message = told(&text).message;
         let told = message.demographics.clone().unwrap();
-        assert!(told.location_hidden && told.addresses.is_empty() && told.telecoms.is_empty());
+        assert!(told.location_hidden == Some(true) && told.addresses.is_empty() && told.telecoms.is_empty());
         let everything = message.facts.iter().map(|fact| String::from_utf8(fact.resource.to_vec()).unwrap());
         let everything = everything.collect::<String>() + &format!("{:?}{}", told, short(&message));
         for secret in secrets {
