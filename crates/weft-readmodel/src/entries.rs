@@ -26,11 +26,11 @@ pub(crate) struct Entries<'a> {
 /// The current version of a fact.
 #[derive(Debug)]
 struct Held {
-    record_no: i64,
     state: State,
     /// Where its row of `entry` is among the new ones; `None` where it is stored, or makes no line.
     new: Option<usize>,
-    changed: bool,
+    /// Its record, where the state is to be written.
+    changed_of: Option<i64>,
 }
 
 /// The column `fact.state`, as the one element of [`States`].
@@ -122,8 +122,10 @@ impl<'a> Entries<'a> {
             None if fact.line.is_none() => return,
             None => {}
             Some(held) if held.state.tells_the_same(fact) => {
-                held.changed |= held.state.recorded_us < fact.recorded_us;
-                held.state.recorded_us = held.state.recorded_us.max(fact.recorded_us);
+                if held.state.recorded_us < fact.recorded_us {
+                    held.state.recorded_us = fact.recorded_us;
+                    held.changed_of = Some(record_no);
+                }
                 return;
             }
             Some(held) if fact.recorded_us < held.state.recorded_us => {
@@ -139,7 +141,7 @@ impl<'a> Entries<'a> {
             },
         }
         let new = self.add(record_no, fact, offset, None);
-        self.held.insert(fact.id, Held { record_no, state: State::new(fact, offset), new, changed: true });
+        self.held.insert(fact.id, Held { state: State::new(fact, offset), new, changed_of: Some(record_no) });
     }
 
     fn add(&mut self, record_no: i64, fact: &'a ToldFact, known_from: u64, known_to: Option<u64>) -> Option<usize> {
@@ -150,21 +152,19 @@ impl<'a> Entries<'a> {
 
     /// Loads the facts named by record number and entry key.
     pub(crate) async fn load(&mut self, conn: &mut SqliteConnection, keys: &[(i64, i64)]) -> Result<(), StoreError> {
-        // One row for each record: a row costs more on its way than its values do.
+        // One row for all: each costs more on its way than its bytes do.
         const CURRENT: Multi = Multi {
-            before: "SELECT f.record_no, CAST(group_concat(f.state, '') AS BLOB) FROM (VALUES ",
+            before: "SELECT CAST(group_concat(f.state, '') AS BLOB) FROM (VALUES ",
             columns: 2,
-            after: ") AS k CROSS JOIN fact AS f ON f.record_no = k.column1 AND f.entry_key = k.column2 \
-                    GROUP BY f.record_no",
+            after: ") AS k CROSS JOIN fact AS f ON f.record_no = k.column1 AND f.entry_key = k.column2",
         };
         let rows = bulk::read(conn, &CURRENT, keys, |values, (record_no, key)| {
             values.put(*record_no).put(*key);
         });
         for row in rows.await? {
-            let states = States::decode(bulk::get::<&[u8]>(&row, 1)?)
+            let states = States::decode(bulk::get::<Option<&[u8]>>(&row, 0)?.unwrap_or_default())
                 .map_err(|_| StoreError::Unreadable { table: "fact", column: "state" })?;
-            let record_no = bulk::get(&row, 0)?;
-            let held = |state| Held { record_no, state, new: None, changed: false };
+            let held = |state| Held { state, new: None, changed_of: None };
             self.held.extend(states.all.into_iter().map(|state| (state.id(), held(state))));
         }
         Ok(())
@@ -208,9 +208,8 @@ impl<'a> Entries<'a> {
             columns: 3,
             after: "",
         };
-        let changed = self.held.values().filter(|held| held.changed);
-        let mut changed: Vec<_> =
-            changed.map(|held| ((held.record_no, entry_key(held.state.id())), held.state)).collect();
+        let changed = self.held.values().filter_map(|held| Some((held.changed_of?, held.state)));
+        let mut changed: Vec<_> = changed.map(|(record_no, s)| ((record_no, entry_key(s.id())), s)).collect();
         changed.sort_unstable_by_key(|(key, _)| *key);
         bulk::write(conn, &PUT, &changed, |values, ((record_no, key), state)| {
             values.put(*record_no).put(*key).put(States { all: vec![*state] }.encode_to_vec());

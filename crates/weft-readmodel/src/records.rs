@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use prost::Message;
+use serde::Deserialize;
 use sqlx::SqliteConnection;
 use weft_model::{
     NhsNumber, Pseudonym,
@@ -50,6 +51,34 @@ struct Current {
 enum Place {
     Stored { known_from: u64 },
     New { index: usize },
+}
+
+/// Pseudonym, number, told of by a message; of the current version known from, recorded, and the demographics.
+#[derive(Debug, Deserialize)]
+struct HeldRow<'a>(&'a str, i64, bool, Option<u64>, Option<i64>, Option<&'a str>);
+
+impl HeldRow<'_> {
+    fn read(&self) -> Result<(Pseudonym, Record), StoreError> {
+        let Self(pseudonym, no, told_before, known_from, recorded_us, demographics) = self;
+        let mut current = None;
+        if let (Some(known_from), Some(recorded_us), Some(demographics)) = (*known_from, *recorded_us, demographics) {
+            let bytes = unhex(demographics);
+            let unreadable = StoreError::Unreadable { table: "record_version", column: "demographics" };
+            let demographics = decode_demographics(&bytes.ok_or(unreadable)?)?;
+            current = Some(Current { recorded_us, demographics, place: Place::Stored { known_from } });
+        }
+        let pseudonym =
+            pseudonym.parse().map_err(|_| StoreError::Unreadable { table: "record", column: "pseudonym" })?;
+        Ok((pseudonym, Record { no: *no, stored: true, told: None, told_before: *told_before, current }))
+    }
+}
+
+/// The bytes that SQLite's `hex` wrote.
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    rest.is_empty().then_some(())?;
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
 
 #[derive(Debug)]
@@ -124,9 +153,11 @@ impl Records {
 
     /// Loads `records`, and numbers those that are new in the order given.
     pub(crate) async fn load(&mut self, conn: &mut SqliteConnection, records: &[Pseudonym]) -> Result<(), StoreError> {
+        // One row for all: each costs more on its way than its values do.
         const HELD: Multi = Multi {
-            before: "SELECT r.pseudonym, r.record_no, r.first_offset IS NOT NULL, v.known_from, v.recorded_us, \
-                     v.demographics FROM (VALUES ",
+            before: "SELECT json_group_array(json_array(hex(r.pseudonym), r.record_no, \
+                     json(iif(r.first_offset IS NULL, 'false', 'true')), v.known_from, v.recorded_us, \
+                     hex(v.demographics))) FROM (VALUES ",
             columns: 1,
             after: ") AS k CROSS JOIN record AS r ON r.pseudonym = k.column1 \
                     LEFT JOIN record_version AS v ON v.record_no = r.record_no AND v.known_to IS NULL",
@@ -135,17 +166,12 @@ impl Records {
             values.put(record.0.as_slice());
         });
         for row in rows.await? {
-            let current = match bulk::get::<Option<i64>>(&row, 3)? {
-                None => None,
-                Some(known_from) => Some(Current {
-                    recorded_us: bulk::get(&row, 4)?,
-                    demographics: decode_demographics(bulk::get(&row, 5)?)?,
-                    place: Place::Stored { known_from: known_from.cast_unsigned() },
-                }),
-            };
-            let record =
-                Record { no: bulk::get(&row, 1)?, stored: true, told: None, told_before: bulk::get(&row, 2)?, current };
-            self.held.insert(read_pseudonym(bulk::get(&row, 0)?)?, record);
+            let held: Vec<HeldRow<'_>> = serde_json::from_str(bulk::get(&row, 0)?)
+                .map_err(|_| StoreError::Unreadable { table: "record", column: "record_no" })?;
+            for row in held {
+                let (pseudonym, record) = row.read()?;
+                self.held.insert(pseudonym, record);
+            }
         }
         if self.held.len() < records.len() {
             self.next_no =
