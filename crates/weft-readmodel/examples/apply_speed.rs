@@ -1,4 +1,3 @@
-compile_error!("MESSAGE FROM THE COORDINATOR: time is up. Stop measuring and building now. git checkout this example file (or commit your good version without this line), commit what is proven, and send your final report at once.");
 //! How fast the read model takes events in, is rebuilt, and answers.
 //!
 //! `cargo run --release -p weft-readmodel --example apply_speed -- [EVENTS] [PEOPLE]` (default 300,000 and 100,000)
