@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, JoinSet},
+    time::{Instant, sleep_until},
 };
 use tracing::warn;
 use weft_log::{OpenError, ReadError, ReadLimit, SharedLog, Stored};
@@ -17,6 +18,11 @@ use crate::{batch::Batch, error::ProjectError};
 const PAGES_AHEAD: usize = 2;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// From one read of a followed partition to the next, at least, unless the first was a full page. A commit writes every
+/// database page that it touches, and under load the events of a fifth of a second share many of them; the first event
+/// after a silence does not wait.
+const READ_EVERY: Duration = Duration::from_millis(200);
 
 type Opening = JoinHandle<Result<Batch, ProjectError>>;
 
@@ -86,8 +92,9 @@ async fn read(
 ) -> Result<(), ProjectError> {
     let mut next = from;
     let mut pause = PAUSE_MIN;
+    let mut not_before = Instant::now();
     loop {
-        let page = match page(&log, next, limit, patience).await {
+        let page = match page(&log, next, limit, patience, not_before).await {
             Ok(page) => page,
             Err(ReadError::Unavailable(error)) if patience == Patience::Follow => {
                 warn!(partition = %next.partition, %error, "log cannot be read now");
@@ -100,6 +107,7 @@ async fn read(
         pause = PAUSE_MIN;
         let Some(last) = page.last() else { return Ok(()) };
         next.offset = last.position.offset + 1;
+        not_before = Instant::now() + if page.len() < limit.events { READ_EVERY } else { Duration::ZERO };
         let task = tokio::spawn(open(log.clone(), page, patience));
         if opening.send(task).await.is_err() {
             return Ok(());
@@ -107,11 +115,18 @@ async fn read(
     }
 }
 
-/// The events at `next`; none where reading is at its end.
-async fn page(log: &SharedLog, next: Position, limit: ReadLimit, patience: Patience) -> Result<Vec<Stored>, ReadError> {
+/// The events at `next`, a followed partition's not before that time; none where reading is at its end.
+async fn page(
+    log: &SharedLog,
+    next: Position,
+    limit: ReadLimit,
+    patience: Patience,
+    not_before: Instant,
+) -> Result<Vec<Stored>, ReadError> {
     match patience {
         Patience::Follow => {
             log.wait(next.partition, next.offset).await?;
+            sleep_until(not_before).await;
             log.read(next, limit).await
         }
         Patience::ReadTo(end) if next.offset >= end => Ok(Vec::new()),

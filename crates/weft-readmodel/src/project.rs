@@ -16,7 +16,7 @@ use crate::{
 
 /// Events applied in one transaction: enough that its cost is shared, few enough that it is short.
 const EVENTS_MAX: usize = 2_000;
-const PAGE: ReadLimit = ReadLimit { events: 512, bytes: 2 << 20 };
+const PAGE: ReadLimit = ReadLimit { events: 1_000, bytes: 4 << 20 };
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 

@@ -6,7 +6,12 @@
 //! the project). STEP names the one step to do, for a profiler. Each round does all messages of the set; the whole tree
 //! of `hl7-parser` is measured beside.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints its figures")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a program that prints its figures"
+)]
 
 use std::{hint::black_box, path::Path, time::Instant};
 

@@ -9,6 +9,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use prost::Message;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weft_link::{Features, Index, Model, Outcome};
@@ -34,7 +38,14 @@ pub(crate) struct Linker {
     demo: HashMap<u64, bool>,
     /// Next offset of the feed stream.
     next: u64,
+    /// The same, told to whoever waits for it.
+    place: watch::Sender<u64>,
 }
+
+/// How often the linker's place is stored. After a crash it decides again from there, which adds nothing.
+const STORE_PLACE_EVERY: Duration = Duration::from_secs(1);
+/// From one page to the next, at least, unless the first was full: decisions that are appended together share a commit.
+const READ_EVERY: Duration = Duration::from_millis(50);
 
 /// What the linker keeps of a record between messages: encoded, for there are millions.
 struct Held {
@@ -48,7 +59,12 @@ struct Held {
 
 impl Linker {
     /// Takes the index from the read model as of the linker's place, and brings it up to the identity stream's end.
-    pub(crate) async fn load(log: SharedLog, model: Arc<ReadModel>, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+    pub(crate) async fn load(
+        log: SharedLog,
+        model: Arc<ReadModel>,
+        clock: Arc<dyn Clock>,
+        place: watch::Sender<u64>,
+    ) -> anyhow::Result<Self> {
         let next = model.linker_cursor().await?.max(decided_up_to(&log).await?);
         let mut linker = Self {
             log,
@@ -59,6 +75,7 @@ impl Linker {
             records: HashMap::new(),
             demo: HashMap::new(),
             next,
+            place,
         };
         let snapshot = linker.model.linking_snapshot(next).await?;
         let revisions: HashMap<String, u64> =
@@ -81,17 +98,21 @@ impl Linker {
         linker.follow_identity(snapshot.identity_size).await?;
         linker.learn_feed(snapshot.feed_size, next).await?;
         info!(records = linker.records.len(), next, "linker loaded");
+        linker.place.send_replace(next);
         Ok(linker)
     }
 
     /// Decides until `shutdown`.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let feed = Stream::Feed.partition(0);
+        let mut stored_at = Instant::now();
+        let mut not_before = stored_at;
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return Ok(self.model.set_linker_cursor(self.next).await?),
                 size = self.log.wait(feed, self.next) => { size?; }
             }
+            sleep_until(not_before).await;
             let events = open_page(&self.log, feed.at(self.next), u64::MAX).await?;
             let mut drafts = Vec::new();
             for (position, event) in &events.events {
@@ -103,8 +124,14 @@ impl Linker {
             if !drafts.is_empty() {
                 append(&self.log, drafts).await?;
             }
+            let full = events.next - self.next >= ReadLimit::PAGE.events as u64;
+            not_before = Instant::now() + if full { Duration::ZERO } else { READ_EVERY };
             self.next = events.next;
-            self.model.set_linker_cursor(self.next).await?;
+            self.place.send_replace(self.next);
+            if stored_at.elapsed() >= STORE_PLACE_EVERY {
+                self.model.set_linker_cursor(self.next).await?;
+                stored_at = Instant::now();
+            }
         }
     }
 

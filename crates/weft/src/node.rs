@@ -1,9 +1,9 @@
 //! A whole node: every role in one process, started and ended in order.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use weft_connect::{Connector, ConnectorOptions, TlsOptions};
@@ -25,6 +25,8 @@ pub(crate) struct Node {
     pub(crate) model: Arc<ReadModel>,
     pub(crate) ready: Ready,
     connector: Connector,
+    /// One past the last message that the linker has decided on.
+    linked: watch::Receiver<u64>,
     roles: Vec<JoinHandle<()>>,
     shutdown: CancellationToken,
     failed: CancellationToken,
@@ -48,6 +50,14 @@ pub(crate) fn open_vault(config: &Config) -> anyhow::Result<Arc<Vault>> {
 impl Node {
     /// Starts every role: listening comes first, for senders wait; what derives from the log catches up behind them.
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+        let mut node = Self::connect(config).await?;
+        node.start_roles(config).await?;
+        write_run_file(&node.run_file, &node.ready)?;
+        Ok(node)
+    }
+
+    /// Starts receiving alone: what arrives is stored and acknowledged, and nothing is made of it.
+    pub(crate) async fn connect(config: &Config) -> anyhow::Result<Self> {
         let log: SharedLog = Arc::new(open_log(config).await?);
         let model = ReadModel::open(&config.model_path())
             .await
@@ -58,22 +68,18 @@ impl Node {
         options.tls = tls;
         let connector = Connector::start(options);
         connector.caught_up().await.context("cannot follow the registered feeds")?;
-        let grpc = TcpListener::bind(config.grpc.listen)
-            .await
-            .with_context(|| format!("cannot listen on {} (grpc.listen)", config.grpc.listen))?;
         let mut node = Self {
-            ready: Ready { ready: true, grpc: grpc.local_addr()?.to_string(), mllp: BTreeMap::new() },
+            ready: Ready { ready: true, grpc: String::new(), mllp: BTreeMap::new() },
             log,
             model,
             connector,
+            linked: watch::channel(0).1,
             roles: Vec::new(),
             shutdown: CancellationToken::new(),
             failed: CancellationToken::new(),
             run_file: config.run_file(),
         };
-        node.start_roles(config, grpc);
         node.ready.mllp = node.mllp_addresses();
-        write_run_file(&node.run_file, &node.ready)?;
         Ok(node)
     }
 
@@ -97,18 +103,23 @@ impl Node {
     }
 
     async fn reach_end(&self) -> anyhow::Result<()> {
+        let feed = self.log.size(Stream::Feed.partition(0)).await?;
+        self.visible(feed).await
+    }
+
+    /// Waits until the first `messages` messages are linked, and they and their links projected.
+    pub(crate) async fn visible(&self, messages: u64) -> anyhow::Result<()> {
+        let _ = self.linked.clone().wait_for(|linked| *linked >= messages).await;
+        let identity = self.log.size(Stream::Identity.partition(0)).await?;
         let mut changes = self.model.changes();
         loop {
-            let feed = self.log.size(Stream::Feed.partition(0)).await?;
-            let linked = self.model.linker_cursor().await? >= feed;
-            let identity = self.log.size(Stream::Identity.partition(0)).await?;
+            changes.borrow_and_update();
             let known = self.model.known_at();
             let size = |stream: Stream| known.0.get(&stream.partition(0)).copied().unwrap_or(0);
-            if linked && size(Stream::Feed) >= feed && size(Stream::Identity) >= identity {
+            if size(Stream::Feed) >= messages && size(Stream::Identity) >= identity {
                 return Ok(());
             }
-            // The linker's place is no projected change: look again soon.
-            let _ = tokio::time::timeout(Duration::from_millis(20), changes.changed()).await;
+            changes.changed().await.context("the read model has ended")?;
         }
     }
 
@@ -124,7 +135,13 @@ impl Node {
         info!("node ended");
     }
 
-    fn start_roles(&mut self, config: &Config, grpc: TcpListener) {
+    async fn start_roles(&mut self, config: &Config) -> anyhow::Result<()> {
+        let grpc = TcpListener::bind(config.grpc.listen)
+            .await
+            .with_context(|| format!("cannot listen on {} (grpc.listen)", config.grpc.listen))?;
+        self.ready.grpc = grpc.local_addr()?.to_string();
+        let (place, linked) = watch::channel(0);
+        self.linked = linked;
         let feeds = Arc::new(NodeFeeds::new(self.connector.status()));
         let (log, model, shutdown) = (self.log.clone(), self.model.clone(), self.shutdown.clone());
         self.role("project", async move { Ok(weft_readmodel::project(log, model, shutdown).await?) });
@@ -132,7 +149,7 @@ impl Node {
         self.role("link", async move {
             let linker = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                linker = Linker::load(log, model, Arc::new(SystemClock)) => linker?,
+                linker = Linker::load(log, model, Arc::new(SystemClock), place) => linker?,
             };
             linker.run(shutdown).await
         });
@@ -147,6 +164,7 @@ impl Node {
             shutdown: self.shutdown.clone(),
         };
         self.role("api", async move { Ok(weft_api::serve(options).await?) });
+        Ok(())
     }
 
     fn role(&mut self, name: &'static str, run: impl Future<Output = anyhow::Result<()>> + Send + 'static) {

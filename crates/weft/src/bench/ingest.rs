@@ -1,8 +1,8 @@
 //! `weft bench ingest`: durable acknowledgements per second, and the time from a message to the timeline.
 //!
 //! Closed loop: every connection waits for the acknowledgement of one message before it sends the next, as hospital
-//! systems do. The generator runs in the same process, on the same cores. The whole node runs: while messages are
-//! acknowledged, the linker and the projector work on those before.
+//! systems do. The generator runs in the same process, on the same cores. Once with the connector alone, and once with the
+//! whole node: while messages are acknowledged, the linker and the projector work on those before.
 
 use std::{
     sync::Arc,
@@ -49,24 +49,38 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
     let site = bed::Site::new(&options.common)?;
     bed::measure_fsync(site.path(), &mut figures)?;
-    let (node, _clients, address) = site.start().await?;
     let people = options.people as usize;
 
     // One run of messages for all: every control id is used once.
     let paced = options.rate as usize * options.seconds as usize;
     let probes = options.seconds as usize * PROBES_PER_SECOND;
-    let total = ONE_CONNECTION + options.messages as usize + paced + probes;
+    let burst = options.messages as usize;
+    let total = ONE_CONNECTION + 2 * burst + paced + probes;
     let mut messages = weft_synth::bench_messages(options.common.seed, total, people);
+    let connections = usize::from(options.connections);
 
+    // The connector alone, on a log of its own: what receiving costs, without what is made of the messages.
+    let alone = bed::Site::new(&options.common)?;
+    let mut filler = alone.filler().await?;
+    filler.register(&weft_synth::bench_feed()).await?;
+    filler.finish().await?;
+    let node = Node::connect(&alone.config).await?;
+    let address = node.mllp_addresses().into_values().next().context("the feed does not listen")?.parse()?;
+    let report = bed::drive(address, bed::deal(messages.by_ref().take(burst), connections)).await?;
+    figures.add("connections", f64::from(options.connections), "");
+    figures.add("receive_only_acks_per_second", report.per_second(), "1/s");
+    percentiles(&mut figures, ["receive_only_p50_ms", "receive_only_p99_ms"], &report.latency_us);
+    node.stop().await;
+
+    // The whole node.
+    let (node, _clients, address) = site.start().await?;
     let report = bed::drive(address, bed::deal(messages.by_ref().take(ONE_CONNECTION), 1)).await?;
     figures.add("one_connection_acks_per_second", report.per_second(), "1/s");
     percentiles(&mut figures, ["one_connection_p50_ms", "one_connection_p99_ms"], &report.latency_us);
 
-    let connections = usize::from(options.connections);
-    let queues = bed::deal(messages.by_ref().take(options.messages as usize), connections);
+    let queues = bed::deal(messages.by_ref().take(burst), connections);
     let bytes: usize = queues.iter().flatten().map(Bytes::len).sum();
     let report = bed::drive(address, queues).await?;
-    figures.add("connections", f64::from(options.connections), "");
     figures.add("message_bytes_mean", bytes as f64 / options.messages as f64, "B");
     figures.add("acks_per_second", report.per_second(), "1/s");
     percentiles(&mut figures, ["acks_p50_ms", "acks_p99_ms"], &report.latency_us);
@@ -123,25 +137,12 @@ async fn probe(
         client.send(message).await?;
         let size = node.log.size(Stream::Feed.partition(0)).await?;
         let node = node.clone();
-        waiting.spawn(async move { visible(&node, size).await.map(|()| sent.elapsed()) });
+        waiting.spawn(async move { node.visible(size).await.map(|()| sent.elapsed()) });
     }
     while let Some(lag) = waiting.join_next().await {
         lags.record(u64::try_from(lag??.as_micros()).unwrap_or(u64::MAX))?;
     }
     Ok(lags)
-}
-
-/// Waits until the first `size` messages are linked and projected.
-async fn visible(node: &Node, size: u64) -> anyhow::Result<()> {
-    let mut changes = node.model.changes();
-    loop {
-        let known = node.model.known_at();
-        let projected = known.0.get(&Stream::Feed.partition(0)).copied().unwrap_or(0);
-        if projected >= size && node.model.linker_cursor().await? >= size {
-            return Ok(());
-        }
-        let _ = tokio::time::timeout(Duration::from_millis(5), changes.changed()).await;
-    }
 }
 
 /// Adds median and 99th percentile of a histogram of microseconds, in milliseconds.
