@@ -1,4 +1,15 @@
 //! The read model: what the log comes to, kept in SQLite so that it can be asked.
+//!
+//! ```text
+//!  log ──► follow ──► batch ──────► apply ─────────────────────────────► SQLite ──► queries, as of any cut
+//!          read,      what an       one transaction: load what is
+//!          open       event says    touched, fold, write, cursors
+//! ```
+//!
+//! It is a function of the streams feed, identity and control, and only of the order within each: how they interleave, and
+//! how they are cut into batches, changes nothing. Every noun has a file with its fold, which is pure, and its SQL beside
+//! it. An event that cannot be applied parks its source record; nothing is skipped.
+
 mod apply;
 mod batch;
 mod bulk;
