@@ -73,7 +73,12 @@ fn from_two_hospitals_to_one_timeline() -> anyhow::Result<()> {
         t["entries"].as_array().is_some_and(|e| e.iter().any(|e| e["status"] == "final"))
     })?;
     let lines: Vec<String> = timeline["entries"].as_array().context("entries")?.iter().map(line).collect();
-    expect![[r#""#]].assert_eq(&lines.join("\n"));
+    expect![[r#"
+        OBSERVATION | HbA1c | 48 mmol/mol (20-41) H | final | RYJ | ryj-pas | R2 | ORU^R01 | OBX
+        REPORT | HbA1c | 1 result, 1 abnormal | final | RYJ | ryj-pas | R2 | ORU^R01 | OBR
+        ADMISSION | Admitted to RYJ, WARD6B, BAY1, BED2 | Carl Consultant | in-progress | RYJ | ryj-pas | A1 | ADT^A01 | PV1
+        ADMISSION | Admitted to RQM, WARD6B, BAY1, BED2 | Carl Consultant | in-progress | RQM | rqm-pas | B1 | ADT^A01 | PV1"#]]
+    .assert_eq(&lines.join("\n"));
 
     // Every side effect: what the log counted, what is kept aside, who saw it.
     let stat = site.json(&["log", "stat", "--json"])?;

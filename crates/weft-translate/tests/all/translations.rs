@@ -226,7 +226,7 @@ fn check_set(declared: &str, default: &str, name: &[u8], wanted: &str, wrong: Op
     assert_eq!(found.map(|issue| issue.location.clone()), place, "{declared} {default}");
     assert_eq!(&translation.message.raw[..], message);
     // The control id stands for the name: it is what the public result shows of the text.
-    let head = format!("MSH|^~\\&|PAS|RYJ|C|D|20250505||ADT^A28|");
+    let head = "MSH|^~\\&|PAS|RYJ|C|D|20250505||ADT^A28|";
     let tail = format!("|P|2.4||||||{declared}\rPID|1||1\r");
     let translation = translated([head.as_bytes(), name, tail.as_bytes()].concat(), &profile);
     assert_eq!(translation.control_id, wanted, "{declared} {default}");
