@@ -187,16 +187,16 @@ fn a_full_disk_is_never_acknowledged_and_is_got_over() -> anyhow::Result<()> {
     assert_eq!(sender.send(message("D0").as_bytes())?.code, "AA");
     let limit = |bytes: &str| {
         let pid = node.pid().to_string();
-        std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}")]).status()
+        std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:")]).status()
     };
-    // No file of the node may grow: to SQLite that is a disk that is full.
+    // No file of the node may grow (its soft limit): to SQLite that is a disk that is full.
     if !limit("4096")?.success() {
         anyhow::bail!("prlimit (util-linux) is needed to make a file system full");
     }
     let mut sender = Sender::connect(&node.mllp("lab")?)?;
     let refused = sender.send(message("D1").as_bytes())?;
     assert_ne!(refused.code, "AA", "acknowledged what cannot be stored");
-    limit("unlimited")?;
+    assert!(limit("unlimited")?.success());
     let mut sender = Sender::connect(&node.mllp("lab")?)?;
     assert_eq!(sender.send(message("D1").as_bytes())?.code, "AA", "stored when there is room again");
     let stat = site.json(&["log", "stat", "--json"])?;

@@ -109,7 +109,10 @@ impl Linker {
         let mut not_before = stored_at;
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return Ok(self.model.set_linker_cursor(self.next).await?),
+                () = shutdown.cancelled() => {
+                    self.store_place().await;
+                    return Ok(());
+                }
                 size = self.log.wait(feed, self.next) => { size?; }
             }
             sleep_until(not_before).await;
@@ -129,9 +132,16 @@ impl Linker {
             self.next = events.next;
             self.place.send_replace(self.next);
             if stored_at.elapsed() >= STORE_PLACE_EVERY {
-                self.model.set_linker_cursor(self.next).await?;
+                self.store_place().await;
                 stored_at = Instant::now();
             }
+        }
+    }
+
+    /// Keeps the linker's place. Where that fails the place before it stands, and deciding again from there adds nothing.
+    async fn store_place(&self) {
+        if let Err(error) = self.model.set_linker_cursor(self.next).await {
+            warn!(%error, "linker's place not stored");
         }
     }
 
