@@ -323,10 +323,18 @@ fn merge(header: &Header, merged: &RecordsMerged) -> Effect {
     }
 }
 
-/// The identifier of the entry that a fact makes: the same for every version of it, and saying nothing of its record.
+/// The identifier of the entry that a fact makes: the same for every version of it, and saying nothing of its record. It
+/// orders the lines of one instant, so its first digit says what kind of thing is told; the rest is a digest.
 fn entry_id(record: Pseudonym, fact: &Fact) -> u128 {
     let separator = [0u8];
-    digest(&[&record.0, fact.resource_type.as_bytes(), &separator, fact.id.as_bytes()])
+    let digest = digest(&[&record.0, fact.resource_type.as_bytes(), &separator, fact.id.as_bytes()]);
+    rank(&fact.resource_type) << 124 | digest >> 4
+}
+
+/// Of things of one instant a reader sees first where the patient was, then the report, then its results. Below 16.
+fn rank(resource_type: &str) -> u128 {
+    const ORDER: [&str; 5] = ["Encounter", "DiagnosticReport", "Observation", "Condition", "AllergyIntolerance"];
+    ORDER.iter().position(|r| *r == resource_type).unwrap_or(ORDER.len()) as u128
 }
 
 /// The first half of an entry's identifier, which names it within its record; ordered as the identifier is.
