@@ -4,9 +4,16 @@
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null where there is nothing; nothing else is indexed")]
 
 mod mllp;
+mod needs;
+mod process;
+mod proxy;
 mod samples;
+mod services;
 mod site;
 
 pub use mllp::{Ack, Sender};
+pub use needs::{Need, kafka, not_run, postgres};
+pub use proxy::Proxy;
 pub use samples::{shared, simhospital};
+pub use services::{KafkaCluster, PostgresServer, postgres_url};
 pub use site::{Node, Output, Site, command};

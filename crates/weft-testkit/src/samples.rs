@@ -2,19 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-/// Path of a sample set. `None` where it is absent, which is said, and which fails under `WEFT_REQUIRE_SHARED=1`.
+use crate::needs::{Need, not_run};
+
+/// Path of a sample set. `None` where it is absent: then the test does not run.
 ///
 /// # Panics
 /// Where the set is required and absent.
 #[must_use]
-#[allow(clippy::panic, clippy::print_stderr, reason = "a test that cannot find its data must not pass for run")]
 pub fn shared(set: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(set);
     if path.exists() {
         return Some(path);
     }
-    assert!(std::env::var("WEFT_REQUIRE_SHARED").as_deref() != Ok("1"), "sample set {set} is absent");
-    eprintln!("sample set {set} is absent: this test checks nothing");
+    not_run(Need::Shared, &format!("sample set {set}"));
     None
 }
 

@@ -13,12 +13,7 @@ pub(crate) const ADMISSION: &str = include_str!("../../examples/admission.hl7");
 /// The files of a shared set whose name ends so, sorted; `None` where the set is absent, which fails if
 /// `WEFT_REQUIRE_SHARED=1`.
 pub(crate) fn shared(set: &str, ending: &str) -> Option<Vec<(String, Vec<u8>)>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(set);
-    if !root.exists() {
-        assert_ne!(std::env::var("WEFT_REQUIRE_SHARED").as_deref(), Ok("1"), "{} is absent", root.display());
-        eprintln!("skipped: {} is absent", root.display());
-        return None;
-    }
+    let root = weft_testkit::shared(set)?;
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();

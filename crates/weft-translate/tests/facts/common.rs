@@ -133,12 +133,7 @@ fn time(when: Option<When>) -> String {
 
 /// Files of a shared set whose names end so; `None` where the set is absent, which fails if `WEFT_REQUIRE_SHARED=1`.
 pub(crate) fn shared(set: &str, ending: &str) -> Option<Vec<(String, Vec<u8>)>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(set);
-    if !root.exists() {
-        assert_ne!(std::env::var("WEFT_REQUIRE_SHARED").as_deref(), Ok("1"), "{} is absent", root.display());
-        eprintln!("skipped: {} is absent", root.display());
-        return None;
-    }
+    let root = weft_testkit::shared(set)?;
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();

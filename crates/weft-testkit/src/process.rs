@@ -1,0 +1,86 @@
+//! A service as a process of its own: killed as a power cut kills, stopped as a hung machine stops.
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+
+/// Kills a process at once and waits for it. Dropping does the same.
+pub(crate) struct Service {
+    child: Child,
+}
+
+impl Service {
+    /// Starts a script of `tests/services` that becomes the service, and waits until `port` answers.
+    pub(crate) fn start(script: &str, arguments: &[&str], port: u16, log: &Path) -> anyhow::Result<Self> {
+        let said = fs::OpenOptions::new().create(true).append(true).open(log)?;
+        let child = Command::new(script_path(script))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(said.try_clone()?)
+            .stderr(said)
+            .spawn()
+            .with_context(|| format!("start {script}"))?;
+        let mut service = Self { child };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if service.child.try_wait()?.is_some() || Instant::now() > deadline {
+                bail!("{script} did not start: {}", fs::read_to_string(log).unwrap_or_default());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(service)
+    }
+
+    /// Sends a signal to the process and those that it has started.
+    pub(crate) fn signal(&self, signal: &str) {
+        let family = family(self.child.id());
+        let _ = Command::new("kill").arg(format!("-{signal}")).args(family).stderr(Stdio::null()).status();
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.signal("KILL");
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nobody listens on now.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Runs a script of `tests/services` to its end; its standard output where it succeeds.
+pub(crate) fn script(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<String> {
+    let mut command = Command::new(script_path(name));
+    let output = command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        bail!("{name} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn script_path(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/services").join(name)
+}
+
+/// A process and its children, children last: what is killed first starts nothing more.
+fn family(pid: u32) -> Vec<String> {
+    let mut found = vec![pid.to_string()];
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // "pid (name) state parent ...": the name may hold anything, the last bracket ends it.
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
+        if parent == Some(pid.to_string().as_str()) {
+            found.push(name);
+        }
+    }
+    found
+}
