@@ -80,19 +80,15 @@ impl Decision {
             runner_up_score,
             previous_person: self.previous.map(|p| p.to_vec()).unwrap_or_default(),
             review: self.review.into_iter().map(str::to_owned).collect(),
+            ..RecordLinked::default()
         }
     }
 }
 
-/// The person that a record starts when nobody agrees with it: the record's pseudonym with the version and variant bits of
-/// a UUID of version 8. A pseudonym is a keyed digest, so the 122 bits left name a person without a clock or chance.
+/// The person that a record starts when nobody agrees with it.
 #[must_use]
 pub fn first_person(record: Pseudonym) -> PersonId {
-    let mut bytes = record.0;
-    let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
-    *version = *version & 0x0f | 0x80;
-    *variant = *variant & 0x3f | 0x80;
-    PersonId(bytes)
+    PersonId::started_by(record)
 }
 
 /// Decides which person a record belongs to.

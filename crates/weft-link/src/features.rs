@@ -90,6 +90,12 @@ impl Features {
         }
     }
 
+    /// The NHS number, where it is fit to be evidence.
+    #[must_use]
+    pub fn nhs_number(&self) -> Option<NhsNumber> {
+        self.number
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = PersonName<'_>> {
         self.names.lines().map(|line| {
             let (family, given) = line.split_once('\t').unwrap_or((line, ""));

@@ -128,6 +128,12 @@ impl Index {
         }
     }
 
+    /// A record follows nobody any more; it stays with the person that it has, and those that follow it go with it.
+    pub fn unmerge(&mut self, record: Pseudonym) {
+        let slot = self.slot_of(record);
+        self.untie(slot);
+    }
+
     /// The person a record belongs to; `None` before it is linked.
     #[must_use]
     pub fn person_of(&self, record: Pseudonym) -> Option<PersonId> {

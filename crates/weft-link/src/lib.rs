@@ -10,6 +10,8 @@
 //! - [`Features`]: what is compared, brought to one spelling by [`NORMALISER`]. Fillers (`Baby`, 01/01/1900, ZZ99, an
 //!   NHS number of ten equal digits) count as absent.
 //! - [`Index`]: every record that has been heard of, the person it is linked to, and the keys by which others find it.
+//! - [`Register`]: the index, and what stewards and senders have decided, which outranks every score: the fold of the
+//!   identity stream. [`Register::rule`] decides under it.
 //! - [`decide`]: compares with the records of every candidate person. Each comparison is a waterfall of [`Evidence`] rows
 //!   whose weights sum exactly to the score; a rule that forbids a link is a row too, heavy enough to outweigh all others.
 //!   So a person agrees exactly where its score reaches [`Model::threshold`].
@@ -27,9 +29,12 @@ mod features;
 mod index;
 mod model;
 mod normalise;
+mod register;
+mod rule;
 
 pub use decide::{Decision, Outcome, Review, decide, first_person};
 pub use features::{Features, NORMALISER, Options};
 pub use index::{BLOCK_RECORDS_MAX, Candidate, Index};
 pub use model::Model;
+pub use register::Register;
 pub use weft_model::proto::event::{Evidence, LinkMethod};

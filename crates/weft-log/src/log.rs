@@ -85,7 +85,7 @@ impl<S: Storage> Log<S> {
 
     fn seal(&self, draft: Draft) -> Result<Entry, AppendError> {
         let event_id = self.names.event_id(&draft);
-        let record = draft.payload.record().map(|record| self.names.pseudonym(record));
+        let record = draft.payload.record().map(|record| self.names.pseudonym(&record));
         let verdict = match (&draft.same, draft.verdict) {
             (Same::Message, Verdict::Quarantined) => Verdict::Quarantined,
             (Same::Message, _) => Verdict::Accepted,

@@ -407,7 +407,7 @@ async fn opens_to(log: &SharedLog, stored: &Stored, draft: &Draft, receipt: &Rec
     assert_eq!(event.header.verdict(), draft.verdict);
     assert_eq!(event.header.received_us, draft.received_us);
     assert_eq!(event.header.cause, draft.cause.map(Position::to_proto));
-    assert_eq!(event.header.pseudonym(), draft.payload.record().map(|record| log.pseudonym(record)));
+    assert_eq!(event.header.pseudonym(), draft.payload.record().map(|record| log.pseudonym(&record)));
 }
 
 /// Text of this many characters with more than six bits in each.

@@ -1,16 +1,23 @@
 //! An event as the program holds it: a clear header and one typed payload.
 
+use std::borrow::Cow;
+
 use prost::Message;
 
 use crate::{
     EventId, Pseudonym, SourceRecordId, Stream,
     proto::event::{
-        Disclosed, EventKind, FeedRegistered, FeedSwitched, Header, MessageReceived, RecordLinked, RecordsMerged,
+        Disclosed, EventKind, FeedRegistered, FeedSwitched, Header, LinkModelSwitched, MessageReceived,
+        NhsNumberSuperseded, NhsNumberSwitched, PersonsMerged, RecordLinked, RecordsMerged, RecordsUnlinked,
+        ReviewAsked, StewardDecided,
     },
 };
 
 /// Version of the envelope and payloads that this program writes. It reads every version up to this one.
 pub const SCHEMA_VERSION: u32 = 1;
+
+/// The identifier system of NHS numbers.
+const NHS_NUMBER_SYSTEM: &str = "https://fhir.nhs.uk/Id/nhs-number";
 
 /// A header and its payload, opened.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +38,22 @@ pub enum Payload {
     RecordLinked(RecordLinked),
     /// Two source records are one patient, says their organisation.
     RecordsMerged(RecordsMerged),
+    /// Two source records are not one patient, says their organisation.
+    RecordsUnlinked(RecordsUnlinked),
+    /// Later evidence joined two persons.
+    PersonsMerged(PersonsMerged),
+    /// A steward has decided.
+    StewardDecided(StewardDecided),
+    /// Somebody should look at a record.
+    ReviewAsked(ReviewAsked),
+    /// Two people were found under an NHS number.
+    NhsNumberFrozen(NhsNumberSwitched),
+    /// An NHS number links again.
+    NhsNumberReleased(NhsNumberSwitched),
+    /// An NHS number was merged into another.
+    NhsNumberSuperseded(NhsNumberSuperseded),
+    /// Another model decides.
+    LinkModelSwitched(LinkModelSwitched),
     /// A feed was registered or changed.
     FeedRegistered(FeedRegistered),
     /// A feed was paused.
@@ -63,6 +86,14 @@ impl Payload {
             Self::MessageReceived(_) => EventKind::MessageReceived,
             Self::RecordLinked(_) => EventKind::RecordLinked,
             Self::RecordsMerged(_) => EventKind::RecordsMerged,
+            Self::RecordsUnlinked(_) => EventKind::RecordsUnlinked,
+            Self::PersonsMerged(_) => EventKind::PersonsMerged,
+            Self::StewardDecided(_) => EventKind::StewardDecided,
+            Self::ReviewAsked(_) => EventKind::ReviewAsked,
+            Self::NhsNumberFrozen(_) => EventKind::NhsNumberFrozen,
+            Self::NhsNumberReleased(_) => EventKind::NhsNumberReleased,
+            Self::NhsNumberSuperseded(_) => EventKind::NhsNumberSuperseded,
+            Self::LinkModelSwitched(_) => EventKind::LinkModelSwitched,
             Self::FeedRegistered(_) => EventKind::FeedRegistered,
             Self::FeedPaused(_) => EventKind::FeedPaused,
             Self::FeedResumed(_) => EventKind::FeedResumed,
@@ -75,21 +106,36 @@ impl Payload {
     pub fn stream(&self) -> Stream {
         match self {
             Self::MessageReceived(_) => Stream::Feed,
-            Self::RecordLinked(_) | Self::RecordsMerged(_) => Stream::Identity,
-            Self::FeedRegistered(_) | Self::FeedPaused(_) | Self::FeedResumed(_) => Stream::Control,
+            Self::RecordLinked(_)
+            | Self::RecordsMerged(_)
+            | Self::RecordsUnlinked(_)
+            | Self::PersonsMerged(_)
+            | Self::StewardDecided(_)
+            | Self::ReviewAsked(_)
+            | Self::NhsNumberFrozen(_)
+            | Self::NhsNumberReleased(_)
+            | Self::NhsNumberSuperseded(_) => Stream::Identity,
+            Self::FeedRegistered(_) | Self::FeedPaused(_) | Self::FeedResumed(_) | Self::LinkModelSwitched(_) => {
+                Stream::Control
+            }
             Self::Disclosed(_) => Stream::Access,
         }
     }
 
     /// The source record that the event is about, where there is one: its key seals the payload.
     #[must_use]
-    pub fn record(&self) -> Option<&SourceRecordId> {
-        match self {
+    pub fn record(&self) -> Option<Cow<'_, SourceRecordId>> {
+        let named = match self {
             Self::MessageReceived(m) => m.record.as_ref(),
             Self::RecordLinked(m) => m.record.as_ref(),
             Self::RecordsMerged(m) => m.retired.as_ref(),
+            Self::RecordsUnlinked(m) => m.record.as_ref(),
+            Self::ReviewAsked(m) => m.decision.as_ref().and_then(|decision| decision.record.as_ref()),
+            Self::NhsNumberFrozen(m) | Self::NhsNumberReleased(m) => return number_s_own(&m.nhs_number),
+            Self::NhsNumberSuperseded(m) => return number_s_own(&m.superseded),
             _ => None,
-        }
+        };
+        named.map(Cow::Borrowed)
     }
 
     /// The protobuf encoding.
@@ -99,6 +145,13 @@ impl Payload {
             Self::MessageReceived(m) => m.encode_to_vec(),
             Self::RecordLinked(m) => m.encode_to_vec(),
             Self::RecordsMerged(m) => m.encode_to_vec(),
+            Self::RecordsUnlinked(m) => m.encode_to_vec(),
+            Self::PersonsMerged(m) => m.encode_to_vec(),
+            Self::StewardDecided(m) => m.encode_to_vec(),
+            Self::ReviewAsked(m) => m.encode_to_vec(),
+            Self::NhsNumberFrozen(m) | Self::NhsNumberReleased(m) => m.encode_to_vec(),
+            Self::NhsNumberSuperseded(m) => m.encode_to_vec(),
+            Self::LinkModelSwitched(m) => m.encode_to_vec(),
             Self::FeedRegistered(m) => m.encode_to_vec(),
             Self::FeedPaused(m) | Self::FeedResumed(m) => m.encode_to_vec(),
             Self::Disclosed(m) => m.encode_to_vec(),
@@ -117,6 +170,14 @@ impl Payload {
             EventKind::MessageReceived => Self::MessageReceived(MessageReceived::decode(bytes)?),
             EventKind::RecordLinked => Self::RecordLinked(RecordLinked::decode(bytes)?),
             EventKind::RecordsMerged => Self::RecordsMerged(RecordsMerged::decode(bytes)?),
+            EventKind::RecordsUnlinked => Self::RecordsUnlinked(RecordsUnlinked::decode(bytes)?),
+            EventKind::PersonsMerged => Self::PersonsMerged(PersonsMerged::decode(bytes)?),
+            EventKind::StewardDecided => Self::StewardDecided(StewardDecided::decode(bytes)?),
+            EventKind::ReviewAsked => Self::ReviewAsked(ReviewAsked::decode(bytes)?),
+            EventKind::NhsNumberFrozen => Self::NhsNumberFrozen(NhsNumberSwitched::decode(bytes)?),
+            EventKind::NhsNumberReleased => Self::NhsNumberReleased(NhsNumberSwitched::decode(bytes)?),
+            EventKind::NhsNumberSuperseded => Self::NhsNumberSuperseded(NhsNumberSuperseded::decode(bytes)?),
+            EventKind::LinkModelSwitched => Self::LinkModelSwitched(LinkModelSwitched::decode(bytes)?),
             EventKind::FeedRegistered => Self::FeedRegistered(FeedRegistered::decode(bytes)?),
             EventKind::FeedPaused => Self::FeedPaused(FeedSwitched::decode(bytes)?),
             EventKind::FeedResumed => Self::FeedResumed(FeedSwitched::decode(bytes)?),
@@ -124,6 +185,15 @@ impl Payload {
             EventKind::Unspecified => return Err(DecodeError::UnknownKind(header.kind)),
         })
     }
+}
+
+/// The key under which an event about an NHS number is sealed: it can be destroyed without anybody's record.
+fn number_s_own(nhs_number: &str) -> Option<Cow<'_, SourceRecordId>> {
+    Some(Cow::Owned(SourceRecordId {
+        organisation: String::new(),
+        system: NHS_NUMBER_SYSTEM.to_owned(),
+        value: nhs_number.to_owned(),
+    }))
 }
 
 impl Header {

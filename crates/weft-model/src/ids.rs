@@ -84,6 +84,31 @@ id16!(
     Pseudonym, false
 );
 
+impl PersonId {
+    /// The person that a record starts when nobody agrees with it: the record's pseudonym with the version and variant bits
+    /// of a UUID of version 8. A pseudonym is a keyed digest, so the 122 bits left name a person without a clock or chance.
+    #[must_use]
+    pub fn started_by(record: Pseudonym) -> Self {
+        let mut bytes = record.0;
+        let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
+        *version = *version & 0x0f | 0x80;
+        *variant = *variant & 0x3f | 0x80;
+        Self(bytes)
+    }
+
+    /// The person that a record starts when it is taken away from others, who may keep the identifier that it started: one
+    /// that no other record starts, and no other decision. `decided_at` is the offset that the decision was made at.
+    #[must_use]
+    pub fn split_off(record: Pseudonym, decided_at: u64) -> Self {
+        let mut bytes = record.0;
+        // The last bytes, so that the identifier differs from what the record itself starts also where offsets are small.
+        for (byte, salt) in bytes.iter_mut().rev().zip((decided_at + 1).to_le_bytes()) {
+            *byte ^= salt;
+        }
+        Self::started_by(Pseudonym(bytes))
+    }
+}
+
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok())
 }
@@ -129,6 +154,16 @@ mod tests {
         for wrong in ["", "ab", "zz", &"a".repeat(33)] {
             assert_eq!(wrong.parse::<EventId>(), Err(IdError::NotAnId), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_record_starts_one_person_and_every_split_another() {
+        let record = Pseudonym([0xff; 16]);
+        let first = PersonId::started_by(record);
+        assert_eq!(first.to_string(), "ffffffff-ffff-8fff-bfff-ffffffffffff");
+        let splits: Vec<PersonId> = (0..300).map(|at| PersonId::split_off(record, at)).collect();
+        assert!(!splits.contains(&first));
+        assert_eq!(splits.iter().collect::<std::collections::BTreeSet<_>>().len(), splits.len());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod chance;
 mod demographics;
 mod event;
+pub mod identity;
 mod ids;
 mod nhs_number;
 mod position;

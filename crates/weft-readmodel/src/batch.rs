@@ -202,7 +202,16 @@ fn effect(position: Position, header: &Header, payload: Payload) -> Effect {
         }
         Payload::FeedPaused(switched) => Effect::SwitchFeed { feed: switched.feed, paused: true },
         Payload::FeedResumed(switched) => Effect::SwitchFeed { feed: switched.feed, paused: false },
-        Payload::Disclosed(_) => Effect::Nothing,
+        // Not shown yet.
+        Payload::RecordsUnlinked(_)
+        | Payload::PersonsMerged(_)
+        | Payload::StewardDecided(_)
+        | Payload::ReviewAsked(_)
+        | Payload::NhsNumberFrozen(_)
+        | Payload::NhsNumberReleased(_)
+        | Payload::NhsNumberSuperseded(_)
+        | Payload::LinkModelSwitched(_)
+        | Payload::Disclosed(_) => Effect::Nothing,
     }
 }
 

@@ -194,6 +194,15 @@ async fn opened(log: &EmbeddedLog, stored: &Stored) -> anyhow::Result<Value> {
         Payload::MessageReceived(m) => protobuf_json::to_json("weft.event.v1.MessageReceived", m),
         Payload::RecordLinked(m) => protobuf_json::to_json("weft.event.v1.RecordLinked", m),
         Payload::RecordsMerged(m) => protobuf_json::to_json("weft.event.v1.RecordsMerged", m),
+        Payload::RecordsUnlinked(m) => protobuf_json::to_json("weft.event.v1.RecordsUnlinked", m),
+        Payload::PersonsMerged(m) => protobuf_json::to_json("weft.event.v1.PersonsMerged", m),
+        Payload::StewardDecided(m) => protobuf_json::to_json("weft.event.v1.StewardDecided", m),
+        Payload::ReviewAsked(m) => protobuf_json::to_json("weft.event.v1.ReviewAsked", m),
+        Payload::NhsNumberFrozen(m) | Payload::NhsNumberReleased(m) => {
+            protobuf_json::to_json("weft.event.v1.NhsNumberSwitched", m)
+        }
+        Payload::NhsNumberSuperseded(m) => protobuf_json::to_json("weft.event.v1.NhsNumberSuperseded", m),
+        Payload::LinkModelSwitched(m) => protobuf_json::to_json("weft.event.v1.LinkModelSwitched", m),
         Payload::FeedRegistered(m) => protobuf_json::to_json("weft.event.v1.FeedRegistered", m),
         Payload::FeedPaused(m) | Payload::FeedResumed(m) => protobuf_json::to_json("weft.event.v1.FeedSwitched", m),
         Payload::Disclosed(m) => protobuf_json::to_json("weft.event.v1.Disclosed", m),
