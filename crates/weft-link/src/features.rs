@@ -4,16 +4,19 @@ use std::fmt;
 
 use weft_model::{
     NhsNumber, NhsNumberClass,
-    proto::event::{Address, Demographics, Name},
+    proto::event::{Address, Demographics, IdentifierKind, Name, When},
 };
 
 use crate::normalise;
 
 /// Name and version of the normalising; written into every decision.
-pub const NORMALISER: &str = "normaliser/1";
+pub const NORMALISER: &str = "normaliser/2";
 
-/// Names of one record that are kept.
-const NAMES_MAX: usize = 4;
+/// Names, addresses, ways to call and identifiers of one record that are kept.
+const KEPT_MAX: usize = 4;
+
+/// System of what was written as an NHS number and is none.
+pub(crate) const MISTYPED: &str = "nhs-number-mistyped";
 
 /// What counts as evidence in this installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,20 +25,26 @@ pub struct Options {
     pub test_numbers_are_evidence: bool,
 }
 
-/// The comparable part of a record's demographics, in one spelling. About 120 bytes; `Debug` shows nothing of it.
+/// The comparable part of a record's demographics, in one spelling. 56 bytes and one text of some hundred; `Debug` shows
+/// nothing of it.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Features {
     /// An NHS number fit to be evidence by its digits.
     pub(crate) number: Option<NhsNumber>,
+    pub(crate) birth: Birth,
+    pub(crate) death: Birth,
+    pub(crate) sex: Sex,
     /// False where the source itself says that the number is in doubt.
     pub(crate) number_trusted: bool,
+    /// Some NHS number is stated, whatever it is worth.
+    pub(crate) number_stated: bool,
     pub(crate) pseudo_person: bool,
-    pub(crate) sex: Sex,
-    pub(crate) birth: Birth,
-    /// `FAMILY\tGIVEN GIVEN` a line; the name in use first.
-    names: Box<str>,
-    /// Newest first.
-    pub(crate) postcodes: [Option<[u8; 7]>; 2],
+    /// The given name is one of those written for a child that has none yet.
+    pub(crate) unnamed: bool,
+    /// The sections below one after the other, each of lines that end in LF.
+    text: Box<str>,
+    /// Where each section but the last ends.
+    ends: [u16; 3],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -47,19 +56,40 @@ pub(crate) enum Sex {
     Other,
 }
 
-/// Parts of a birth date; 0 stands for a part that is not known.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+/// Parts of a date; 0 stands for a part that is not known.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Birth {
     pub(crate) year: u16,
     pub(crate) month: u8,
     pub(crate) day: u8,
 }
 
-/// One name: a family name and the given names in order, each possibly missing.
-#[derive(Clone, Copy)]
+/// One name: a family name, `-` between its parts, and the given names in order, each possibly missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PersonName<'a> {
     pub(crate) family: &'a str,
     given: &'a str,
+}
+
+/// One address, each part possibly empty.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Place<'a> {
+    pub(crate) postcode: &'a str,
+    /// Numbers, `/` between them.
+    pub(crate) house: &'a str,
+    /// Lines without their numbers, `|` between them.
+    pub(crate) street: &'a str,
+    pub(crate) city: &'a str,
+    pub(crate) region: &'a str,
+}
+
+/// An identifier other than the NHS number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OtherId<'a> {
+    /// A person may have many of the kind.
+    pub(crate) is_local: bool,
+    pub(crate) system: &'a str,
+    pub(crate) value: &'a str,
 }
 
 impl Features {
@@ -67,11 +97,19 @@ impl Features {
     #[must_use]
     pub fn from_demographics(demographics: &Demographics, options: &Options) -> Self {
         let identifier = demographics.nhs_number();
-        let (year, month, day) = demographics.birth.as_ref().map(|when| when.date_parts()).unwrap_or_default();
-        let [first, second] = postcodes(&demographics.addresses);
+        let number = identifier.and_then(|id| NhsNumber::parse(&id.value).ok());
+        let mut text = String::with_capacity(160);
+        let unnamed = names(&demographics.names, &mut text);
+        let names_end = end(&text);
+        addresses(&demographics.addresses, &mut text);
+        let addresses_end = end(&text);
+        contacts(demographics, &mut text);
+        let contacts_end = end(&text);
+        identifiers(demographics, number, options, &mut text);
         Self {
-            number: identifier.and_then(|id| NhsNumber::parse(&id.value).ok()).filter(|n| is_evidence(*n, options)),
+            number: number.filter(|n| is_evidence(*n, options)),
             number_trusted: identifier.is_some_and(|id| is_trusted(&id.status)),
+            number_stated: identifier.is_some_and(|id| !id.value.is_empty()),
             pseudo_person: demographics.pseudo_person == Some(true),
             sex: match demographics.sex.as_str() {
                 "male" => Sex::Male,
@@ -79,52 +117,59 @@ impl Features {
                 "other" => Sex::Other,
                 _ => Sex::Unknown,
             },
-            birth: Birth {
-                year: year.and_then(|y| u16::try_from(y).ok()).unwrap_or_default(),
-                month: month.and_then(|m| u8::try_from(m).ok()).unwrap_or_default(),
-                day: day.and_then(|d| u8::try_from(d).ok()).unwrap_or_default(),
-            }
-            .or_unknown(),
-            names: names(&demographics.names),
-            postcodes: [first, second],
+            birth: demographics.birth.as_ref().map(Birth::read).unwrap_or_default(),
+            death: demographics.death.as_ref().map(Birth::read).unwrap_or_default(),
+            unnamed,
+            text: text.into_boxed_str(),
+            ends: [names_end, addresses_end, contacts_end],
         }
     }
 
-    /// The NHS number, where it is fit to be evidence.
+    /// The NHS number, where it is fit to be evidence by its digits.
     #[must_use]
     pub fn nhs_number(&self) -> Option<NhsNumber> {
         self.number
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = PersonName<'_>> {
-        self.names.lines().map(|line| {
+    /// Puts the number that a superseded one was merged into in its place.
+    pub(crate) fn set_number(&mut self, number: NhsNumber) {
+        self.number = Some(number);
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = PersonName<'_>> + Clone {
+        self.section(0, self.ends[0]).lines().map(|line| {
             let (family, given) = line.split_once('\t').unwrap_or((line, ""));
             PersonName { family, given }
         })
     }
 
-    /// The key that two records share where they agree exactly: digest of family name, first given name, birth date, sex
-    /// and postcode. `None` where one of them is missing, and for a pseudo person, which is never matched by likeness.
-    pub(crate) fn exact_key(&self) -> Option<u64> {
-        let name = self.names().next()?;
-        let (first, postcode) = (name.first_given(), self.postcodes.first()?.as_ref()?);
-        if self.pseudo_person
-            || name.family.is_empty()
-            || first.is_empty()
-            || !self.birth.is_full()
-            || self.sex == Sex::Unknown
-        {
-            return None;
-        }
-        let Birth { year, month, day } = self.birth;
-        let [year_high, year_low] = year.to_be_bytes();
-        let rest = [0, year_high, year_low, month, day, self.sex as u8];
-        let parts = [name.family.as_bytes(), &[0], first.as_bytes(), &rest, postcode];
-        Some(
-            parts.into_iter().flatten().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            }),
-        )
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place<'_>> + Clone {
+        self.section(self.ends[0], self.ends[1]).lines().map(|line| {
+            let mut parts = line.split('\t');
+            let mut next = || parts.next().unwrap_or_default();
+            Place { postcode: next(), house: next(), street: next(), city: next(), region: next() }
+        })
+    }
+
+    pub(crate) fn phones(&self) -> impl Iterator<Item = &str> + Clone {
+        self.section(self.ends[1], self.ends[2]).lines().filter(|line| !line.contains('@'))
+    }
+
+    pub(crate) fn emails(&self) -> impl Iterator<Item = &str> + Clone {
+        self.section(self.ends[1], self.ends[2]).lines().filter(|line| line.contains('@'))
+    }
+
+    pub(crate) fn other_ids(&self) -> impl Iterator<Item = OtherId<'_>> + Clone {
+        let rest = self.text.get(usize::from(self.ends[2])..).unwrap_or_default();
+        rest.lines().filter_map(|line| {
+            let (system, value) = line.split_once('\t')?;
+            let is_local = system.starts_with('l');
+            Some(OtherId { is_local, system: system.get(1..)?, value })
+        })
+    }
+
+    fn section(&self, from: u16, to: u16) -> &str {
+        self.text.get(usize::from(from)..usize::from(to)).unwrap_or_default()
     }
 }
 
@@ -135,6 +180,16 @@ impl fmt::Debug for Features {
 }
 
 impl Birth {
+    fn read(when: &When) -> Self {
+        let (year, month, day) = when.date_parts();
+        Self {
+            year: year.and_then(|y| u16::try_from(y).ok()).unwrap_or_default(),
+            month: month.and_then(|m| u8::try_from(m).ok()).unwrap_or_default(),
+            day: day.and_then(|d| u8::try_from(d).ok()).unwrap_or_default(),
+        }
+        .or_unknown()
+    }
+
     pub(crate) fn is_full(self) -> bool {
         self.year != 0 && self.month != 0 && self.day != 0
     }
@@ -147,11 +202,16 @@ impl Birth {
 
 impl<'a> PersonName<'a> {
     pub(crate) fn first_given(self) -> &'a str {
-        self.given_names().next().unwrap_or_default()
+        self.given.split(' ').next().unwrap_or_default()
     }
 
     pub(crate) fn given_names(self) -> impl Iterator<Item = &'a str> {
         self.given.split(' ').filter(|name| !name.is_empty())
+    }
+
+    /// All given names as they stand, a space between them.
+    pub(crate) fn given(self) -> &'a str {
+        self.given
     }
 }
 
@@ -171,27 +231,116 @@ fn is_trusted(status: &str) -> bool {
     !matches!(digits.trim_start_matches('0'), "4" | "5" | "7" | "8")
 }
 
-/// The names in use first, then former ones, each spelt in one way and told once.
-fn names(all: &[Name]) -> Box<str> {
-    let is_former = |name: &&Name| matches!(name.r#use.as_str(), "old" | "maiden");
-    let mut lines: Vec<String> = Vec::new();
-    let in_order = all.iter().filter(|n| !is_former(n)).chain(all.iter().filter(is_former));
-    for name in in_order.take(2 * NAMES_MAX) {
-        let given = normalise::given(name.given.iter().map(String::as_str)).join(" ");
-        let line = format!("{}\t{given}", normalise::family(&name.family));
-        if line.len() > 1 && !lines.contains(&line) && lines.len() < NAMES_MAX {
-            lines.push(line);
-        }
-    }
-    lines.join("\n").into()
+fn end(text: &str) -> u16 {
+    u16::try_from(text.len()).unwrap_or(u16::MAX)
 }
 
-/// The first two postcodes; those of former addresses last.
-fn postcodes(all: &[Address]) -> [Option<[u8; 7]>; 2] {
+/// Ends the line that begins at `start`, or takes it back where it says nothing, repeats one of this section, or is one too
+/// many.
+fn end_line(section: usize, start: usize, kept: &mut usize, text: &mut String) {
+    let (before, line) = text.split_at_checked(start).unwrap_or((text, ""));
+    let says = line.bytes().any(|b| b != b'\t');
+    let repeats = before.get(section..).is_some_and(|lines| lines.lines().any(|other| other == line));
+    if says && !repeats && *kept < KEPT_MAX && line.len() < 1000 {
+        text.push('\n');
+        *kept += 1;
+    } else {
+        text.truncate(start);
+    }
+}
+
+/// The names in use first, then former ones, each spelt in one way and told once. True where the name in use is that of a
+/// child without one.
+fn names(all: &[Name], text: &mut String) -> bool {
+    let is_former = |name: &&Name| matches!(name.r#use.as_str(), "old" | "maiden");
+    let in_order = all.iter().filter(|n| !is_former(n)).chain(all.iter().filter(is_former));
+    let (section, mut kept, mut unnamed) = (text.len(), 0, None);
+    for name in in_order.take(2 * KEPT_MAX) {
+        let start = text.len();
+        normalise::family(&name.family, text);
+        text.push('\t');
+        let is_newborn = normalise::given(name.given.iter().map(String::as_str), text);
+        unnamed.get_or_insert(is_newborn);
+        end_line(section, start, &mut kept, text);
+    }
+    unnamed.unwrap_or_default()
+}
+
+/// The newest first, those of former homes last.
+fn addresses(all: &[Address], text: &mut String) {
     let is_former = |address: &&Address| address.r#use == "old";
     let in_order = all.iter().filter(|a| !is_former(a)).chain(all.iter().filter(is_former));
-    let mut read = in_order.filter_map(|address| normalise::postcode(&address.postcode));
-    let first = read.next();
-    let second = read.find(|code| Some(*code) != first);
-    [first, second]
+    let (section, mut kept) = (text.len(), 0);
+    for address in in_order.take(2 * KEPT_MAX) {
+        let start = text.len();
+        normalise::postcode(&address.postcode, text);
+        text.push('\t');
+        normalise::address(address.lines.iter().map(String::as_str), text);
+        text.push('\t');
+        normalise::place(&address.city, text);
+        text.push('\t');
+        normalise::place(&address.district, text);
+        end_line(section, start, &mut kept, text);
+    }
+}
+
+fn contacts(demographics: &Demographics, text: &mut String) {
+    let (section, mut kept) = (text.len(), 0);
+    for telecom in demographics.telecoms.iter().take(2 * KEPT_MAX) {
+        let start = text.len();
+        if telecom.value.contains('@') {
+            normalise::email(&telecom.value, text);
+        } else {
+            normalise::phone(&telecom.value, text);
+        }
+        end_line(section, start, &mut kept, text);
+    }
+}
+
+/// Identifiers other than the NHS number. Ten digits with a wrong check digit are kept under a system of their own, so that a
+/// mistyped number still resembles what it was meant to be; a number of Scotland, Northern Ireland or Ireland is one of those
+/// registers, whatever field it was sent in.
+fn identifiers(demographics: &Demographics, number: Option<NhsNumber>, options: &Options, text: &mut String) {
+    let (section, mut kept) = (text.len(), 0);
+    if let Some(number) = number.filter(|n| !is_evidence(*n, options)) {
+        let register = match number.class() {
+            NhsNumberClass::ScottishChi => Some("CHI"),
+            NhsNumberClass::NorthernIrish => Some("HCN"),
+            NhsNumberClass::Irish => Some("IHI"),
+            _ => None,
+        };
+        if let Some(register) = register {
+            let start = text.len();
+            *text += &format!("n{register}\t{number}");
+            end_line(section, start, &mut kept, text);
+        }
+    }
+    if number.is_none()
+        && let Some(written) = demographics.nhs_number()
+    {
+        let digits: String = written.value.chars().filter(char::is_ascii_digit).take(11).collect();
+        if digits.len() == 10 {
+            let start = text.len();
+            *text += &format!("n{MISTYPED}\t{digits}");
+            end_line(section, start, &mut kept, text);
+        }
+    }
+    for identifier in demographics.identifiers.iter().take(2 * KEPT_MAX) {
+        let kind = match identifier.kind() {
+            IdentifierKind::NhsNumber => continue,
+            IdentifierKind::Local => 'l',
+            _ => 'n',
+        };
+        let start = text.len();
+        text.push(kind);
+        text.extend(identifier.system.chars().filter(|c| !c.is_control()));
+        text.push('\t');
+        let value = text.len();
+        normalise::identifier(&identifier.value, text);
+        if text.len() == value {
+            text.truncate(start);
+        } else {
+            end_line(section, start, &mut kept, text);
+        }
+    }
 }

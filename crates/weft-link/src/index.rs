@@ -1,13 +1,13 @@
 //! Every record that has been heard of, the person it belongs to, and the keys by which others find it.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-};
-
 use weft_model::{NhsNumber, PersonId, Pseudonym};
 
-use crate::Features;
+use crate::{
+    Decision, Features,
+    keys::{keys, most_records},
+    map::Map,
+    postings::Postings,
+};
 
 /// Records that may share one key before the key says nothing and is skipped: no patient has so many, a filler does.
 pub const BLOCK_RECORDS_MAX: usize = 64;
@@ -23,9 +23,12 @@ pub struct Candidate<'a> {
     pub follows: Option<Pseudonym>,
     /// What to compare.
     pub features: &'a Features,
+    /// True where somebody has decided that the record must not belong to this person.
+    pub barred: bool,
 }
 
-/// Records by pseudonym, by person and by key, in memory; rebuilt from the log at a start. Some 270 bytes a record, tables included (measured over 350,000).
+/// Records by pseudonym, by person and by key, in memory; rebuilt from the log at a start. Records of one person
+/// share most of their keys, so that the tables grow with the persons more than with the records.
 ///
 /// A record is put when a message about it arrives, linked when that is decided. A merge ties the retired record to the
 /// survivor: it belongs to whatever person the survivor belongs to, then and later. Merging a record into one that already
@@ -34,8 +37,9 @@ pub struct Candidate<'a> {
 pub struct Index {
     slots: Vec<Slot>,
     by_record: Map<Pseudonym, u32>,
-    by_number: Map<NhsNumber, List>,
-    by_exact: Map<u64, List>,
+    postings: Postings,
+    /// Superseded NHS number -> the one that it was merged into.
+    superseded: Map<NhsNumber, NhsNumber>,
     persons: Map<PersonId, List>,
     /// Retired record -> survivor.
     follows: Map<u32, u32>,
@@ -73,20 +77,51 @@ impl Index {
         self.persons.len()
     }
 
-    /// Remembers what a record is known to say, in place of what it said before.
+    /// Remembers what a record is known to say, in place of what it said before. A superseded NHS number counts as the one
+    /// that it was merged into.
     pub fn put(&mut self, record: Pseudonym, features: Features) {
         let slot = self.slot_of(record);
-        let Some(held) = self.slots.get_mut(slot as usize) else { return };
-        let (number, exact) = (features.number, features.exact_key());
-        let old = std::mem::replace(&mut held.features, features);
-        let (old_number, old_exact) = (old.number, old.exact_key());
-        if old_number != number {
-            remove(&mut self.by_number, old_number, slot);
-            add(&mut self.by_number, number, slot);
+        let features = self.current(features);
+        self.replace(slot, features);
+    }
+
+    /// From now on `old` counts as `retained`, also where it was stated before.
+    pub fn supersede(&mut self, old: NhsNumber, retained: NhsNumber) {
+        if old == retained || self.resolve(retained) == old {
+            return;
         }
-        if old_exact != exact {
-            remove(&mut self.by_exact, old_exact, slot);
-            add(&mut self.by_exact, exact, slot);
+        self.superseded.insert(old, retained);
+        let number_key = crate::keys::number_key(old);
+        for slot in self.postings.get(number_key).to_vec() {
+            let Some(held) = self.slots.get(slot as usize) else { continue };
+            let features = self.current(held.features.clone());
+            self.replace(slot, features);
+        }
+    }
+
+    fn current(&self, mut features: Features) -> Features {
+        if let Some(number) = features.nhs_number().filter(|number| self.superseded.contains_key(number)) {
+            features.set_number(self.resolve(number));
+        }
+        features
+    }
+
+    fn resolve(&self, mut number: NhsNumber) -> NhsNumber {
+        while let Some(next) = self.superseded.get(&number) {
+            number = *next;
+        }
+        number
+    }
+
+    fn replace(&mut self, slot: u32, features: Features) {
+        let Some(held) = self.slots.get_mut(slot as usize) else { return };
+        let old = std::mem::replace(&mut held.features, features);
+        let (old, new) = (all_keys(&old), all_keys(&held.features));
+        for key in old.as_slice().iter().filter(|key| !new.as_slice().contains(key)) {
+            self.postings.remove(*key, slot);
+        }
+        for key in new.as_slice().iter().filter(|key| !old.as_slice().contains(key)) {
+            self.postings.add(*key, slot);
         }
     }
 
@@ -155,28 +190,54 @@ impl Index {
     /// All linked records of every person that shares a key with these features, in no stated order; itself included.
     #[must_use]
     pub fn candidates(&self, features: &Features) -> Vec<Candidate<'_>> {
-        let by_number = features.number.and_then(|number| self.by_number.get(&number));
-        let by_exact = features.exact_key().and_then(|key| self.by_exact.get(&key));
-        let blocks = [by_number, by_exact].into_iter().flatten().map(List::as_slice);
-        let in_block = blocks.filter(|block| block.len() <= BLOCK_RECORDS_MAX).flatten();
-        let mut persons: Vec<PersonId> = in_block.filter_map(|slot| self.person_at(*slot)).collect();
+        let mut persons: Vec<PersonId> = Vec::new();
+        for key in all_keys(features).as_slice() {
+            let block = self.postings.get(*key);
+            if block.len() <= most_records(*key) {
+                persons.extend(block.iter().filter_map(|slot| self.person_at(*slot)));
+            }
+        }
         persons.sort_unstable();
         persons.dedup();
         let members = persons.iter().filter_map(|person| self.persons.get(person)).flat_map(List::as_slice);
         members.filter_map(|slot| self.candidate(*slot)).collect()
     }
 
-    /// Keys that too many records share, and that therefore find nobody.
+    /// Whether two records share a key that is not skipped: whether one would have been compared with the other.
     #[must_use]
-    pub fn oversized_keys(&self) -> usize {
-        let over = |list: &&List| list.as_slice().len() > BLOCK_RECORDS_MAX;
-        self.by_number.values().filter(over).count() + self.by_exact.values().filter(over).count()
+    pub fn meet(&self, one: Pseudonym, other: Pseudonym) -> bool {
+        let (Some(one), Some(other)) = (self.features(one), self.features(other)) else { return false };
+        let (one, other) = (all_keys(one), all_keys(other));
+        let is_shared = |key: &&u64| other.as_slice().contains(key);
+        one.as_slice().iter().filter(is_shared).any(|key| self.postings.get(*key).len() <= most_records(*key))
+    }
+
+    /// Makes a decision true: links the record, and moves the records of every person that it joins to another.
+    pub fn apply(&mut self, record: Pseudonym, decision: &Decision) {
+        self.link(record, decision.person);
+        for join in &decision.joins {
+            self.join(join.person, decision.person);
+        }
+    }
+
+    /// Moves all records of a person to another.
+    pub fn join(&mut self, from: PersonId, into: PersonId) {
+        let Some(records) = self.persons.get(&from).map(|list| list.as_slice().to_vec()) else { return };
+        for slot in records {
+            self.move_to(slot, Some(into));
+        }
+    }
+
+    /// Keys in all, and those that too many records share, which therefore find nobody.
+    #[must_use]
+    pub fn keys(&self) -> (usize, usize) {
+        self.postings.count(most_records)
     }
 
     fn candidate(&self, slot: u32) -> Option<Candidate<'_>> {
         let held = self.slots.get(slot as usize)?;
         let follows = self.head_of(slot);
-        Some(Candidate { record: held.record, person: held.person?, follows, features: &held.features })
+        Some(Candidate { record: held.record, person: held.person?, follows, features: &held.features, barred: false })
     }
 
     fn record_at(&self, slot: u32) -> Option<Pseudonym> {
@@ -244,6 +305,37 @@ impl Index {
     }
 }
 
+/// The keys of one record, each once.
+fn all_keys(features: &Features) -> Keys {
+    let mut all = Keys { keys: [0; KEYS_MAX], count: 0 };
+    keys(features, |key| all.push(key));
+    all
+}
+
+/// Keys of one record that are kept; with four names and four addresses there could be more.
+const KEYS_MAX: usize = 48;
+
+struct Keys {
+    keys: [u64; KEYS_MAX],
+    count: usize,
+}
+
+impl Keys {
+    fn push(&mut self, key: u64) {
+        if self.as_slice().contains(&key) {
+            return;
+        }
+        if let Some(to) = self.keys.get_mut(self.count) {
+            *to = key;
+            self.count += 1;
+        }
+    }
+
+    fn as_slice(&self) -> &[u64] {
+        self.keys.get(..self.count).unwrap_or_default()
+    }
+}
+
 impl std::fmt::Debug for Index {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Index").field("records", &self.len()).field("persons", &self.persons()).finish()
@@ -287,34 +379,5 @@ fn remove<K: Eq + std::hash::Hash>(map: &mut Map<K, List>, key: Option<K>, slot:
     };
     if is_empty {
         map.remove(&key);
-    }
-}
-
-type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
-
-/// Folds and mixes words. Without a seed, so that it needs no chance: most keys are keyed digests already, and the maps are
-/// looked into, never walked in an order that anybody sees.
-#[derive(Default)]
-struct Mix(u64);
-
-impl Hasher for Mix {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-
-    fn write_usize(&mut self, word: usize) {
-        self.write_u64(word as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        (self.0 ^ self.0 >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.0 >> 29
     }
 }

@@ -10,6 +10,7 @@
 //! - [`Features`]: what is compared, brought to one spelling by [`NORMALISER`]. Fillers (`Baby`, 01/01/1900, ZZ99, an
 //!   NHS number of ten equal digits) count as absent.
 //! - [`Index`]: every record that has been heard of, the person it is linked to, and the keys by which others find it.
+//! - [`labelled`]: scoring all this on sets of which it is known who is who.
 //! - [`Register`]: the index, and what stewards and senders have decided, which outranks every score: the fold of the
 //!   identity stream. [`Register::rule`] decides under it.
 //! - [`decide`]: compares with the records of every candidate person. Each comparison is a waterfall of [`Evidence`] rows
@@ -18,23 +19,39 @@
 //!
 //! Integers only, no clock, no chance, and no result depends on the order of candidates or of a hash table.
 //!
-//! The first model, `rules/1`, links by an NHS number whose cross-check on birth date and names passes (the first step of
-//! the Master Person Service), else by exact agreement of family name, given name, birth date, sex and postcode. A record
-//! that is linked stays where it is: it moves only where its person holds no record that its NHS number agrees with, and
-//! exactly one other person does.
+//! A score is the binary logarithm, in hundredths, of how much likelier the agreement is for one person than for two: the
+//! weights of Fellegi and Sunter, read from a file ([`Model`]), with the rarity of the names and the number of records known.
+//! It has to be a better explanation than coincidence, and than a member of the household, a twin, or a parent or child of
+//! the same name.
+//!
+//! A record is linked by an NHS number whose cross-check passes (the first step of the Master Person Service), or by any
+//! agreement that reaches the threshold and leads the second person by a margin; what comes near is for people to review. One
+//! that agrees with two persons joins them where the mean score between their records allows it.
 
 mod compare;
 mod decide;
 mod features;
+mod field;
+mod frequencies;
 mod index;
+mod keys;
+pub mod labelled;
+mod map;
 mod model;
+mod names;
+mod nicknames;
 mod normalise;
+mod phonetic;
+mod places;
+mod postings;
 mod register;
 mod rule;
 
-pub use decide::{Decision, Outcome, Review, decide, first_person};
+pub use decide::{Decision, Join, OTHERS_MAX, Outcome, Review, decide, first_person};
 pub use features::{Features, NORMALISER, Options};
+pub use field::{Field, Level};
+pub use frequencies::FREQUENCIES;
 pub use index::{BLOCK_RECORDS_MAX, Candidate, Index};
-pub use model::Model;
+pub use model::{Model, ModelError, Rivals};
 pub use register::Register;
 pub use weft_model::proto::event::{Evidence, LinkMethod};

@@ -1,223 +1,417 @@
-//! One spelling for what sources spell in many ways.
+//! One spelling for what sources spell in many ways. Everything here appends to a text that is reused, for there are millions.
 
-/// Longest text of one name that is looked at, in characters.
-const NAME_CHARS_MAX: usize = 48;
+use unicode_normalization::UnicodeNormalization;
 
-/// Letters of a text in upper case without accents; everything else parts words.
-fn words(text: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    for c in text.chars().take(NAME_CHARS_MAX) {
-        match c {
-            // An apostrophe joins: O'Brien, D’Souza.
-            '\'' | '’' | '‘' | '`' | '´' => {}
-            c if c.is_alphabetic() || is_combining(c) => {
-                if let Some(word) = words.last_mut() {
-                    c.to_uppercase().for_each(|upper| fold(upper, word));
-                }
+/// Longest text of one value that is looked at, in characters.
+const CHARS_MAX: usize = 64;
+/// Given names of one name that are kept.
+const GIVEN_MAX: usize = 4;
+
+/// Calls `each` for every letter and digit, in upper case and without its accent, and with a space for all that parts words.
+fn fold(text: &str, mut each: impl FnMut(char)) {
+    if text.is_ascii() {
+        for byte in text.bytes().take(CHARS_MAX) {
+            match byte {
+                // An apostrophe joins: O'Brien.
+                b'\'' | b'`' => {}
+                b if b.is_ascii_alphanumeric() => each(char::from(b.to_ascii_uppercase())),
+                _ => each(' '),
             }
-            _ if words.last().is_some_and(String::is_empty) => {}
-            _ => words.push(String::new()),
+        }
+        return;
+    }
+    for c in text.chars().take(CHARS_MAX).nfkd() {
+        match c {
+            '\'' | '’' | '‘' | '`' | '´' | 'ʼ' => {}
+            // What NFKD parts from a letter.
+            '\u{300}'..='\u{36f}' => {}
+            'Ł' | 'ł' => each('L'),
+            'Ø' | 'ø' => each('O'),
+            'Đ' | 'đ' | 'Ð' | 'ð' => each('D'),
+            'Ħ' | 'ħ' => each('H'),
+            'ı' => each('I'),
+            'Æ' | 'æ' => "AE".chars().for_each(&mut each),
+            'Œ' | 'œ' => "OE".chars().for_each(&mut each),
+            'Þ' | 'þ' => "TH".chars().for_each(&mut each),
+            c if c.is_alphanumeric() => c.to_uppercase().for_each(&mut each),
+            _ => each(' '),
         }
     }
-    words.retain(|word| !word.is_empty());
-    words
 }
 
-/// A family name: one word, whatever stood between its parts. Empty for none and for fillers.
-pub(crate) fn family(text: &str) -> String {
-    let joined = words(text).concat();
-    if is_filler(&joined) { String::new() } else { joined }
+/// Appends words of letters, or of letters and digits, with `between` between them; other characters part words.
+fn append_words(text: &str, between: char, digits: bool, out: &mut String) {
+    let start = out.len();
+    let mut parted = false;
+    fold(text, |c| {
+        if c == ' ' || !(digits || c.is_alphabetic()) {
+            parted = true;
+            return;
+        }
+        if std::mem::take(&mut parted) && out.len() > start {
+            out.push(between);
+        }
+        out.push(c);
+    });
 }
 
-/// Given names, one word each; hyphenated ones are parted, titles are left out. Empty for none, fillers and newborns that
-/// have no name yet.
-pub(crate) fn given<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut all: Vec<String> = names.take(6).flat_map(words).take(6).collect();
-    if all.len() > 1 && all.first().is_some_and(|first| TITLES.contains(&first.as_str())) {
-        all.remove(0);
+/// Appends a family name, `-` between its parts. Nothing for none and for fillers.
+pub(crate) fn family(text: &str, out: &mut String) {
+    let start = out.len();
+    append_words(text, '-', false, out);
+    if out.get(start..).is_some_and(is_filler) {
+        out.truncate(start);
     }
-    let unnamed = |first: &String| is_filler(first) || NEWBORN.iter().any(|word| first.starts_with(word));
-    if all.first().is_none_or(unnamed) { Vec::new() } else { all }
 }
 
-/// A full postcode without its space, `None` for other shapes and for ZZ99, which says "no address".
-pub(crate) fn postcode(text: &str) -> Option<[u8; 7]> {
-    let mut code = [b' '; 7];
-    let mut length = 0;
-    for byte in text.bytes().filter(u8::is_ascii_alphanumeric) {
-        *code.get_mut(length)? = byte.to_ascii_uppercase();
-        length += 1;
+/// Appends given names, one word each, a space between them; hyphenated ones are parted, titles are left out. Nothing for
+/// none and for fillers. True for a newborn that has no name yet.
+pub(crate) fn given<'a>(names: impl Iterator<Item = &'a str>, out: &mut String) -> bool {
+    let start = out.len();
+    for name in names.take(GIVEN_MAX) {
+        if out.len() > start && !out.ends_with(' ') {
+            out.push(' ');
+        }
+        append_words(name, ' ', false, out);
     }
-    let (outward, inward) = code.get(..length)?.split_at_checked(length.checked_sub(3)?)?;
-    let shaped = matches!(outward, [a, .., z] if a.is_ascii_alphabetic() && outward.len() <= 4 && z.is_ascii_alphanumeric())
-        && outward.iter().any(u8::is_ascii_digit)
-        && matches!(inward, [d, a, b] if d.is_ascii_digit() && a.is_ascii_alphabetic() && b.is_ascii_alphabetic());
-    (shaped && !outward.starts_with(b"ZZ")).then_some(code)
+    out.truncate(out.trim_end_matches(' ').len().max(start));
+    let said = out.get(start..).unwrap_or_default();
+    let mut words = said.split(' ');
+    let first = words.next().unwrap_or_default();
+    let title = if words.next().is_some() && TITLES.contains(&first) { first.len() + 1 } else { 0 };
+    let first = said.get(title..).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+    let unnamed = is_newborn(first);
+    if unnamed || is_filler(first) {
+        out.truncate(start);
+    } else {
+        let end = said.match_indices(' ').nth(GIVEN_MAX - 1 + usize::from(title > 0)).map_or(said.len(), |(at, _)| at);
+        out.truncate(start + end);
+        out.drain(start..start + title);
+    }
+    unnamed
 }
 
-/// The part of a postcode before its last three characters.
-pub(crate) fn outcode(code: &[u8; 7]) -> &[u8] {
-    let length = code.iter().position(|b| *b == b' ').unwrap_or(code.len());
-    code.get(..length.saturating_sub(3)).unwrap_or_default()
+/// Appends a postcode without its space. Nothing for one without a digit and for those that say "no address" or "not known".
+pub(crate) fn postcode(text: &str, out: &mut String) {
+    let start = out.len();
+    fold(text, |c| {
+        if c != ' ' {
+            out.push(c);
+        }
+    });
+    let code = out.get(start..).unwrap_or_default();
+    let alike = code.bytes().all(|b| code.bytes().next() == Some(b));
+    let shaped = (3..=10).contains(&code.len()) && code.bytes().any(|b| b.is_ascii_digit()) && code.is_ascii();
+    if !shaped || alike || code.starts_with("ZZ") {
+        out.truncate(start);
+    }
 }
 
-/// The usual form that a short form stands for; the name itself where it is none.
-pub(crate) fn formal(given: &str) -> &str {
-    NICKNAMES.iter().find(|(_, short)| short.contains(&given)).map_or(given, |(formal, _)| formal)
+/// True for a full British postcode: it names some twenty houses, where others name thousands.
+pub(crate) fn is_british(code: &str) -> bool {
+    let Some((outward, inward)) = code.len().checked_sub(3).and_then(|at| code.split_at_checked(at)) else {
+        return false;
+    };
+    matches!(outward.as_bytes(), [a, .., z] if a.is_ascii_alphabetic() && outward.len() <= 4 && z.is_ascii_alphanumeric())
+        && outward.bytes().any(|b| b.is_ascii_digit())
+        && matches!(inward.as_bytes(), [d, a, b] if d.is_ascii_digit() && a.is_ascii_alphabetic() && b.is_ascii_alphabetic())
+}
+
+/// The part of a British postcode before its last three characters.
+pub(crate) fn outcode(code: &str) -> &str {
+    code.len().checked_sub(3).and_then(|at| code.get(..at)).unwrap_or_default()
+}
+
+/// Appends the numbers of an address, as written and in that order, `/` between them, then a tab, then its other words, one
+/// line each, `|` between them.
+pub(crate) fn address<'a>(lines: impl Iterator<Item = &'a str> + Clone, out: &mut String) {
+    let mut word = String::new();
+    let start = out.len();
+    let is_number = |word: &str| word.len() <= 5 && word.starts_with(|c: char| c.is_ascii_digit());
+    for line in lines.clone().take(4) {
+        each_word(line, &mut word, |word| {
+            if is_number(word) {
+                if out.len() > start {
+                    out.push('/');
+                }
+                out.push_str(word);
+            }
+        });
+    }
+    out.push('\t');
+    let start = out.len();
+    for line in lines.take(4) {
+        let line_start = out.len();
+        each_word(line, &mut word, |word| {
+            if is_number(word) || UNITS.contains(&word) {
+                return;
+            }
+            if out.len() > start && out.len() == line_start {
+                out.push('|');
+            }
+            out.push_str(STREETS.iter().find(|(short, _)| *short == word).map_or(word, |(_, long)| long));
+        });
+    }
+}
+
+fn each_word(text: &str, word: &mut String, mut each: impl FnMut(&str)) {
+    word.clear();
+    fold(text, |c| {
+        if c == ' ' {
+            if !word.is_empty() {
+                each(word);
+                word.clear();
+            }
+        } else {
+            word.push(c);
+        }
+    });
+    if !word.is_empty() {
+        each(word);
+    }
+}
+
+/// Appends a town or a county: letters only.
+pub(crate) fn place(text: &str, out: &mut String) {
+    let start = out.len();
+    fold(text, |c| {
+        if c.is_alphabetic() {
+            out.push(c);
+        }
+    });
+    if out.get(start..).is_some_and(is_filler) {
+        out.truncate(start);
+    }
+}
+
+/// Appends the last ten digits of a telephone number, without leading noughts or the country. Nothing where there are fewer
+/// than six, or all alike.
+pub(crate) fn phone(text: &str, out: &mut String) {
+    let start = out.len();
+    out.extend(text.chars().take(CHARS_MAX).filter(char::is_ascii_digit));
+    let digits = out.get(start..).unwrap_or_default();
+    let kept = digits.trim_start_matches('0');
+    let kept = kept.get(kept.len().saturating_sub(10)..).unwrap_or_default().trim_start_matches('0');
+    let drop = digits.len() - kept.len();
+    if kept.len() < 6 || is_filler_number(kept) {
+        out.truncate(start);
+    } else {
+        out.drain(start..start + drop);
+    }
+}
+
+/// Appends a mail address in lower case. Nothing for what is none.
+pub(crate) fn email(text: &str, out: &mut String) {
+    let start = out.len();
+    let text = text.trim();
+    let has_parts = text.split_once('@').is_some_and(|(local, domain)| local.len() > 1 && domain.contains('.'));
+    let is_filler =
+        ["none@", "noemail", "no-reply", "noreply", "unknown@", "test@"].iter().any(|f| text.starts_with(f));
+    if has_parts && !is_filler && text.len() <= CHARS_MAX && !text.contains(char::is_whitespace) {
+        out.extend(text.chars().flat_map(char::to_lowercase));
+    } else {
+        out.truncate(start);
+    }
+}
+
+/// Appends the letters and digits of an identifier. Nothing for fillers and for what is too short to tell people apart.
+pub(crate) fn identifier(text: &str, out: &mut String) {
+    let start = out.len();
+    fold(text, |c| {
+        if c != ' ' {
+            out.push(c);
+        }
+    });
+    let value = out.get(start..).unwrap_or_default();
+    let digits = value.bytes().filter(u8::is_ascii_digit).count();
+    if value.len() < 4 || digits < 2 || is_filler(value) || is_filler_number(value) {
+        out.truncate(start);
+    }
+}
+
+/// A hash of a text that is the same on every machine and for ever.
+pub(crate) fn digest(parts: &[&[u8]]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for part in parts {
+        for byte in part.iter().chain(&[0]) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    hash
 }
 
 fn is_filler(word: &str) -> bool {
     FILLERS.contains(&word) || word.starts_with("UNKNOWN") || word.starts_with("ZZZ")
 }
 
-fn is_combining(c: char) -> bool {
-    ('\u{300}'..='\u{36f}').contains(&c)
-}
-
-/// Appends an upper case letter without its accent.
-fn fold(c: char, out: &mut String) {
-    let plain = match c {
-        'A'..='Z' => return out.push(c),
-        'À'..='Å' | 'Ā' | 'Ă' | 'Ą' => "A",
-        'Æ' => "AE",
-        'Ç' | 'Ć' | 'Ĉ' | 'Ċ' | 'Č' => "C",
-        'Ď' | 'Đ' | 'Ð' => "D",
-        'È'..='Ë' | 'Ē' | 'Ĕ' | 'Ė' | 'Ę' | 'Ě' => "E",
-        'Ĝ' | 'Ğ' | 'Ġ' | 'Ģ' => "G",
-        'Ĥ' | 'Ħ' => "H",
-        'Ì'..='Ï' | 'Ĩ' | 'Ī' | 'Ĭ' | 'Į' | 'İ' => "I",
-        'Ĵ' => "J",
-        'Ķ' => "K",
-        'Ĺ' | 'Ļ' | 'Ľ' | 'Ŀ' | 'Ł' => "L",
-        'Ñ' | 'Ń' | 'Ņ' | 'Ň' | 'Ŋ' => "N",
-        'Ò'..='Ö' | 'Ø' | 'Ō' | 'Ŏ' | 'Ő' => "O",
-        'Œ' => "OE",
-        'Ŕ' | 'Ŗ' | 'Ř' => "R",
-        'Ś' | 'Ŝ' | 'Ş' | 'Š' | 'Ș' => "S",
-        'Ţ' | 'Ť' | 'Ŧ' | 'Ț' => "T",
-        'Þ' => "TH",
-        'Ù'..='Ü' | 'Ũ' | 'Ū' | 'Ŭ' | 'Ů' | 'Ű' | 'Ų' => "U",
-        'Ŵ' => "W",
-        'Ý' | 'Ŷ' | 'Ÿ' => "Y",
-        'Ź' | 'Ż' | 'Ž' => "Z",
-        c if is_combining(c) => "",
-        other => return out.push(other),
+/// All digits alike, or counted up or down.
+fn is_filler_number(digits: &str) -> bool {
+    let step = |by: i16| {
+        digits.as_bytes().windows(2).all(|pair| match pair {
+            [a, b] => (i16::from(*b) - i16::from(*a)).rem_euclid(10) == by,
+            _ => true,
+        })
     };
-    out.push_str(plain);
+    step(0) || step(1) || step(9)
 }
 
-const TITLES: [&str; 9] = ["MR", "MRS", "MISS", "MS", "MX", "DR", "MASTER", "SIR", "REV"];
-const FILLERS: [&str; 11] =
-    ["NOTKNOWN", "NK", "NOTGIVEN", "NONE", "NONAME", "UNNAMED", "X", "XX", "XXX", "ANON", "ANONYMOUS"];
 /// First words of what is written for a child that has no name yet.
-const NEWBORN: [&str; 6] = ["BABY", "INFANT", "TWIN", "TRIPLET", "NEWBORN", "BOYOF"];
+fn is_newborn(word: &str) -> bool {
+    ["BABY", "INFANT", "TWIN", "TRIPLET", "NEWBORN", "BOYOF", "GIRLOF", "FOETUS"].iter().any(|w| word.starts_with(w))
+}
 
-/// Formal name and its short forms.
-const NICKNAMES: [(&str, &[&str]); 40] = [
-    ("ABDUL", &["ABD"]),
-    ("ALEXANDER", &["ALEX", "SANDY", "ALEC"]),
-    ("ANDREW", &["ANDY", "DREW"]),
-    ("ANTHONY", &["TONY", "ANTONY"]),
-    ("BENJAMIN", &["BEN", "BENNY"]),
-    ("CATHERINE", &["CATH", "CATHY", "KATE", "KATIE", "KATHERINE", "KATHRYN", "KATHY", "KITTY"]),
-    ("CHARLES", &["CHARLIE", "CHAS", "CHUCK"]),
-    ("CHRISTINE", &["CHRISSIE", "TINA", "CHRISTINA"]),
-    ("CHRISTOPHER", &["CHRIS", "KIT"]),
-    ("DANIEL", &["DAN", "DANNY"]),
-    ("DAVID", &["DAVE", "DAVEY"]),
-    ("DEBORAH", &["DEBBIE", "DEB", "DEBRA"]),
-    ("DOROTHY", &["DOT", "DOTTIE", "DOLLY"]),
-    ("EDWARD", &["ED", "EDDIE", "TED", "NED"]),
-    ("ELIZABETH", &["LIZ", "BETH", "BETTY", "ELIZA", "LIBBY", "LIZZIE", "ELISABETH", "BESS"]),
-    ("FRANCIS", &["FRANK", "FRAN"]),
-    ("FREDERICK", &["FRED", "FREDDIE"]),
-    ("GEOFFREY", &["GEOFF", "JEFF", "JEFFREY"]),
-    ("HENRY", &["HARRY", "HAL"]),
-    ("JACOB", &["JAKE"]),
-    ("JAMES", &["JIM", "JIMMY", "JAMIE"]),
-    ("JENNIFER", &["JENNY", "JEN"]),
-    ("JOHN", &["JACK", "JOHNNY", "JON"]),
-    ("JOSEPH", &["JOE", "JOEY"]),
-    ("JOSHUA", &["JOSH"]),
-    ("MARGARET", &["MAGGIE", "MEG", "PEGGY", "RITA", "MARGE"]),
-    ("MATTHEW", &["MATT"]),
-    ("MICHAEL", &["MIKE", "MICK", "MICKEY"]),
-    ("MOHAMMED", &["MOHAMED", "MUHAMMAD", "MOHAMMAD", "MUHAMMED", "MOHAMAD", "MD", "MOHD"]),
-    ("NICHOLAS", &["NICK", "NICKY", "NICOLAS"]),
-    ("PATRICIA", &["PAT", "TRISH", "PATSY", "TRICIA"]),
-    ("PETER", &["PETE"]),
-    ("REBECCA", &["BECKY", "BECCA"]),
-    ("RICHARD", &["RICK", "DICK", "RICKY", "RICH"]),
-    ("ROBERT", &["BOB", "BOBBY", "ROB", "ROBBIE", "BERT"]),
-    ("SAMUEL", &["SAM", "SAMMY"]),
-    ("SUSAN", &["SUE", "SUSIE", "SUZANNE"]),
-    ("THOMAS", &["TOM", "TOMMY"]),
-    ("VICTORIA", &["VICKY", "VIC", "TORI"]),
-    ("WILLIAM", &["BILL", "BILLY", "WILL", "WILLIE", "LIAM"]),
+const TITLES: [&str; 11] = ["MR", "MRS", "MISS", "MS", "MX", "DR", "MASTER", "SIR", "REV", "MSTR", "PROF"];
+const FILLERS: [&str; 19] = [
+    "NOTKNOWN",
+    "NOT-KNOWN",
+    "NK",
+    "NOTGIVEN",
+    "NOT-GIVEN",
+    "NONE",
+    "NULL",
+    "NAN",
+    "NA",
+    "NONAME",
+    "NO-NAME",
+    "UNNAMED",
+    "X",
+    "XX",
+    "XXX",
+    "ANON",
+    "ANONYMOUS",
+    "TBC",
+    "TEST",
+];
+/// Words before the number of a part of a house.
+const UNITS: [&str; 7] = ["FLAT", "APARTMENT", "APT", "UNIT", "ROOM", "SUITE", "NO"];
+/// Short forms of the words that streets end in.
+const STREETS: [(&str, &str); 14] = [
+    ("RD", "ROAD"),
+    ("ST", "STREET"),
+    ("STR", "STREET"),
+    ("AVE", "AVENUE"),
+    ("AV", "AVENUE"),
+    ("LN", "LANE"),
+    ("DR", "DRIVE"),
+    ("CT", "COURT"),
+    ("CL", "CLOSE"),
+    ("CRES", "CRESCENT"),
+    ("PL", "PLACE"),
+    ("SQ", "SQUARE"),
+    ("TCE", "TERRACE"),
+    ("GDNS", "GARDENS"),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check_family(text: &str, wanted: &str) {
-        assert_eq!(family(text), wanted, "{text}");
+    #[track_caller]
+    fn check(read: fn(&str, &mut String), text: &str, wanted: &str) {
+        let mut out = "before".to_owned();
+        read(text, &mut out);
+        assert_eq!(out.strip_prefix("before"), Some(wanted), "{text}");
     }
 
-    fn check_given(names: &[&str], wanted: &[&str]) {
-        assert_eq!(given(names.iter().copied()), wanted, "{names:?}");
-    }
-
-    fn check_postcode(text: &str, wanted: Option<(&str, &str)>) {
-        let read = postcode(text);
-        let shown = read.as_ref().map(|code| (String::from_utf8_lossy(code), String::from_utf8_lossy(outcode(code))));
-        let wanted = wanted.map(|(code, out)| (code.into(), out.into()));
-        assert_eq!(shown, wanted, "{text}");
+    #[track_caller]
+    fn check_given(names: &[&str], wanted: &str, unnamed: bool) {
+        let mut out = "before".to_owned();
+        assert_eq!(given(names.iter().copied(), &mut out), unnamed, "{names:?}");
+        assert_eq!(out.strip_prefix("before"), Some(wanted), "{names:?}");
     }
 
     #[test]
     fn family_names_in_one_spelling() {
-        check_family("O'Brien", "OBRIEN");
-        check_family("o’brien ", "OBRIEN");
-        check_family("Smith-Jones", "SMITHJONES");
-        check_family("van der Berg", "VANDERBERG");
-        check_family("Müller", "MULLER");
-        check_family("Mu\u{308}ller", "MULLER");
-        check_family("Łukasiewicz", "LUKASIEWICZ");
-        check_family("Strauß", "STRAUSS");
-        check_family("李", "李");
-        check_family("UNKNOWN", "");
-        check_family("Unknown Male", "");
-        check_family("X", "");
-        check_family("123", "");
-        check_family("", "");
-    }
-
-    #[test]
-    fn given_names_are_words_and_newborns_have_none() {
-        check_given(&["Anne-Marie"], &["ANNE", "MARIE"]);
-        check_given(&["Anne", "Marie"], &["ANNE", "MARIE"]);
-        check_given(&["Mr John"], &["JOHN"]);
-        check_given(&["Mr"], &["MR"]);
-        check_given(&["Baby"], &[]);
-        check_given(&["baby boy"], &[]);
-        check_given(&["Twin 1"], &[]);
-        check_given(&["", "X"], &[]);
-        check_given(&[], &[]);
-    }
-
-    #[test]
-    fn postcodes_have_a_shape() {
-        check_postcode("W2 1NY", Some(("W21NY  ", "W2")));
-        check_postcode("ha01aa", Some(("HA01AA ", "HA0")));
-        check_postcode(" EC1A 1BB ", Some(("EC1A1BB", "EC1A")));
-        for wrong in ["", "W2", "ZZ99 3VZ", "12345", "W2 1NY EXTRA", "AAA 1AA", "W2 NYY"] {
-            check_postcode(wrong, None);
+        for (text, wanted) in [
+            ("O'Brien", "OBRIEN"),
+            ("o’brien ", "OBRIEN"),
+            ("Smith-Jones", "SMITH-JONES"),
+            ("van der Berg", "VAN-DER-BERG"),
+            ("Müller", "MULLER"),
+            ("Mu\u{308}ller", "MULLER"),
+            ("Łukasiewicz", "LUKASIEWICZ"),
+            ("Strauß", "STRAUSS"),
+            ("Ａｎｎ", "ANN"),
+            ("李", "李"),
+            ("UNKNOWN", ""),
+            ("Unknown Male", ""),
+            ("not known", ""),
+            ("X", ""),
+            ("123", ""),
+            ("", ""),
+        ] {
+            check(family, text, wanted);
         }
     }
 
     #[test]
-    fn short_forms_have_one_formal_name() {
-        assert_eq!((formal("BILL"), formal("WILLIAM"), formal("AMINA")), ("WILLIAM", "WILLIAM", "AMINA"));
+    fn given_names_are_words_and_newborns_have_none() {
+        check_given(&["Anne-Marie"], "ANNE MARIE", false);
+        check_given(&["Anne", "Marie"], "ANNE MARIE", false);
+        check_given(&["Mr John"], "JOHN", false);
+        check_given(&["Mr"], "MR", false);
+        check_given(&["Dr", "Ann", "", "Mary"], "ANN MARY", false);
+        check_given(&["A B C D E F"], "A B C D", false);
+        check_given(&["Baby"], "", true);
+        check_given(&["baby boy"], "", true);
+        check_given(&["Twin 1"], "", true);
+        check_given(&["Mstr Baby"], "", true);
+        check_given(&["", "X"], "", false);
+        check_given(&[], "", false);
+    }
+
+    #[test]
+    fn postcodes_have_a_shape() {
+        for (text, wanted) in
+            [("W2 1NY", "W21NY"), ("ha01aa", "HA01AA"), ("2119", "2119"), ("ZZ99 3VZ", ""), ("0000", ""), ("none", "")]
+        {
+            check(postcode, text, wanted);
+        }
+        assert_eq!(["W21NY", "HA01AA", "EC1A1BB", "W1A1AA"].map(is_british), [true; 4]);
+        assert_eq!(["2119", "90210", "AAA1AA", "W2NYY", "12", ""].map(is_british), [false; 6]);
+        assert_eq!((outcode("W21NY"), outcode("EC1A1BB")), ("W2", "EC1A"));
+    }
+
+    #[test]
+    fn addresses_are_numbers_and_lines() {
+        let read = |lines: &[&str]| {
+            let mut out = String::new();
+            address(lines.iter().copied(), &mut out);
+            out
+        };
+        assert_eq!(read(&["Flat 9", "92 Iffley Rd"]), "9/92\tIFFLEYROAD");
+        assert_eq!(read(&["7", "wallaby place", "delmar"]), "7\tWALLABYPLACE|DELMAR");
+        assert_eq!(read(&["12A High St"]), "12A\tHIGHSTREET");
+        assert_eq!(read(&["The Cedars"]), "\tTHECEDARS");
+        assert_eq!(read(&[]), "\t");
+    }
+
+    #[test]
+    fn contacts_and_identifiers_leave_fillers_out() {
+        for (text, wanted) in [
+            ("020 7946 0034", "2079460034"),
+            ("+44 (0)20 7946 0034", "2079460034"),
+            ("0044 7700 900238", "7700900238"),
+            ("712 300633", "712300633"),
+            ("0000000000", ""),
+            ("12345", ""),
+            ("1234567890", ""),
+        ] {
+            check(phone, text, wanted);
+        }
+        check(email, " Ann@Example.ORG", "ann@example.org");
+        check(email, "none@example.org", "");
+        check(email, "ann", "");
+        for (text, wanted) in [
+            ("KMC-819708", "KMC819708"),
+            ("cf21 9274", "CF219274"),
+            ("000000", ""),
+            ("12345678", ""),
+            ("N/A", ""),
+            ("UNKNOWN", ""),
+            ("12", ""),
+        ] {
+            check(identifier, text, wanted);
+        }
     }
 }

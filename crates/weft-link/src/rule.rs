@@ -67,7 +67,7 @@ impl Register {
             survivor: survivor.to_vec(),
             retired: retired.to_vec(),
             records: records.iter().map(Pseudonym::to_vec).collect(),
-            model: model.name.to_owned(),
+            model: model.name.clone(),
             identity_known: self.taken(),
             ..PersonsMerged::default()
         })
@@ -77,7 +77,7 @@ impl Register {
         let features = self.index().features(record)?;
         let mut candidates = self.index().candidates(features);
         candidates.retain(|candidate: &Candidate<'_>| !self.is_apart(record, candidate.person));
-        let mut decision = decide(record, features, current, &candidates, model);
+        let mut decision = decide(record, features, current, &candidates, self.index().len(), model);
         let stays = current == Some(decision.person);
         if self.is_held(record) {
             if stays {

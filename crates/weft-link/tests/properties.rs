@@ -2,9 +2,9 @@
 
 mod people;
 
-use people::{DEMO, features, record};
+use people::{DEMO, MODEL, features, record};
 use proptest::{collection::vec, prelude::*, sample::select};
-use weft_link::{Candidate, Features, Index, LinkMethod, Model, decide, first_person};
+use weft_link::{Candidate, Features, Index, LinkMethod, decide, first_person};
 use weft_model::{
     PersonId,
     proto::event::{Address, Demographics, Identifier, IdentifierKind, Name, When},
@@ -30,20 +30,21 @@ proptest! {
         persons in vec(0u8..4, 8),
         current in proptest::option::of(0u8..4),
         order in Just((1..8usize).collect::<Vec<_>>()).prop_shuffle(),
+        population in 0usize..5_000_000,
     ) {
         let all: Vec<Features> = lines.iter().map(|l| features(l)).collect();
         let candidate = |n: usize| {
             let person = first_person(record(persons[n]));
-            all.get(n).map(|features| Candidate { record: record(n as u8), person, follows: None, features })
+            all.get(n).map(|features| Candidate { record: record(n as u8), person, follows: None, features, barred: false })
         };
         let sorted: Vec<_> = (1..8).filter_map(candidate).collect();
         let shuffled: Vec<_> = order.into_iter().filter_map(candidate).collect();
         let current = current.map(|n| first_person(record(n)));
-        let one = decide(record(0), &all[0], current, &sorted, &Model::RULES);
-        let other = decide(record(0), &all[0], current, &shuffled, &Model::RULES);
+        let one = decide(record(0), &all[0], current, &sorted, population, &MODEL);
+        let other = decide(record(0), &all[0], current, &shuffled, population, &MODEL);
         prop_assert_eq!(&one, &other);
         prop_assert_eq!(one.score, one.evidence.iter().map(|row| i64::from(row.weight)).sum::<i64>());
-        prop_assert_eq!(one.score >= Model::RULES.threshold, one.method != LinkMethod::NewPerson);
+        prop_assert_eq!(one.score >= MODEL.threshold, one.method != LinkMethod::NewPerson);
     }
 
     #[test]
@@ -51,8 +52,8 @@ proptest! {
         let number = digit.to_string().repeat(10);
         let with = |line: &str| features(&format!("{number}|{}", line.split_once('|').unwrap().1));
         let (one, other) = (with(&one), with(&other));
-        let held = Candidate { record: record(1), person: PersonId([1; 16]), follows: None, features: &one };
-        let decision = decide(record(2), &other, None, &[held], &Model::RULES);
+        let held = Candidate { record: record(1), person: PersonId([1; 16]), follows: None, features: &one, barred: false };
+        let decision = decide(record(2), &other, None, &[held], 0, &MODEL);
         prop_assert_ne!(decision.method, LinkMethod::NhsNumberCrossCheck);
     }
 
@@ -80,7 +81,7 @@ proptest! {
         let mut index = Index::new();
         index.put(record(1), features.clone());
         index.link(record(1), first_person(record(1)));
-        let decision = decide(record(2), &features, None, &index.candidates(&features), &Model::RULES);
+        let decision = decide(record(2), &features, None, &index.candidates(&features), index.len(), &MODEL);
         index.link(record(2), decision.person);
     }
 

@@ -2,9 +2,9 @@
 
 mod people;
 
-use people::{features, record};
+use people::{MODEL, features, record};
 use proptest::prelude::*;
-use weft_link::{Model, Register, first_person};
+use weft_link::{Register, first_person};
 use weft_model::{
     Payload, PersonId, Pseudonym, SourceRecordId, Stream,
     proto::event::{
@@ -24,7 +24,7 @@ impl Linker {
     /// A message about record `n` that says `line`; returns what was decided.
     fn hear(&mut self, n: u8, line: &str) -> Vec<Payload> {
         self.register.put(record(n), features(line));
-        let events = self.register.rule(record(n), &id(n), &Model::RULES);
+        let events = self.register.rule(record(n), &id(n), &MODEL);
         for event in &events {
             self.take(Some(record(n)), event.clone());
         }
@@ -196,7 +196,7 @@ fn after_a_merge_by_the_sender_what_was_linked_only_through_the_retired_record_f
     linker.hear(3, "9990000018|Okafor|Ann|19800217|female|W2 1NY");
     let (left, joined) = (linker.person(1), linker.person(2));
     linker.take(None, merged(1, 2));
-    let event = linker.register.follow_merged(left, joined, &Model::RULES).expect("3 follows");
+    let event = linker.register.follow_merged(left, joined, &MODEL).expect("3 follows");
     linker.take(None, event);
     assert_eq!(linker.person(3), joined);
     // Two who support each other stay.
@@ -207,7 +207,7 @@ fn after_a_merge_by_the_sender_what_was_linked_only_through_the_retired_record_f
     linker.hear(5, "9990000018|Okafor|Ann|19800217|female|W2 1NY");
     let left = linker.person(1);
     linker.take(None, merged(1, 2));
-    assert_eq!(linker.register.follow_merged(left, linker.person(2), &Model::RULES), None);
+    assert_eq!(linker.register.follow_merged(left, linker.person(2), &MODEL), None);
     assert_eq!((linker.person(4), linker.person(5)), (left, left));
 }
 

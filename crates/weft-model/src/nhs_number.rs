@@ -70,6 +70,12 @@ impl NhsNumber {
         (0..10).find_map(|check| Self::parse(&format!("{nine_digits:09}{check}")).ok())
     }
 
+    /// The ten digits as a number.
+    #[must_use]
+    pub fn value(self) -> u64 {
+        self.0
+    }
+
     /// The register that the number belongs to.
     #[must_use]
     pub fn class(self) -> NhsNumberClass {

@@ -70,7 +70,7 @@ impl Linker {
             log,
             model,
             clock,
-            link_model: Model::default(),
+            link_model: Model::shipped().context("the model that ships")?,
             index: Index::new(),
             records: HashMap::new(),
             demo: HashMap::new(),
@@ -199,8 +199,14 @@ impl Linker {
         }
         let features = self.index.features(pseudonym)?;
         let person = self.index.person_of(pseudonym);
-        let decision =
-            weft_link::decide(pseudonym, features, person, &self.index.candidates(features), &self.link_model);
+        let decision = weft_link::decide(
+            pseudonym,
+            features,
+            person,
+            &self.index.candidates(features),
+            self.index.len(),
+            &self.link_model,
+        );
         if decision.outcome == Outcome::Unchanged {
             return None;
         }
@@ -312,13 +318,6 @@ fn said_us(event: &Event, message: &MessageReceived) -> i64 {
 /// The parts that linking looks at.
 fn for_linking(said: &Demographics) -> Demographics {
     let mut kept = said.clone();
-    kept.identifiers.retain(|i| i.kind() == weft_model::proto::event::IdentifierKind::NhsNumber);
-    for address in &mut kept.addresses {
-        address.lines.clear();
-        address.city.clear();
-        address.district.clear();
-    }
-    kept.telecoms.clear();
     kept.practice.clear();
     kept.practitioner.clear();
     kept.ethnicity.clear();

@@ -1,12 +1,16 @@
 //! People written in one line: `NHS number|family|given given|YYYYMMDD|sex|postcode|status`, empty for what is not said.
 
-use weft_link::{Features, Options};
+use std::sync::LazyLock;
+
+use weft_link::{Features, Model, Options};
 use weft_model::{
     Pseudonym,
     proto::event::{Address, Demographics, Identifier, IdentifierKind, Name, Precision, When},
 };
 
 pub(crate) const DEMO: Options = Options { test_numbers_are_evidence: true };
+
+pub(crate) static MODEL: LazyLock<Model> = LazyLock::new(|| Model::shipped().unwrap());
 
 pub(crate) fn record(n: u8) -> Pseudonym {
     Pseudonym([n; 16])

@@ -3,6 +3,7 @@
 mod demo;
 mod feed;
 pub(crate) mod init;
+mod link;
 mod log;
 mod person;
 mod quarantine;
@@ -47,6 +48,9 @@ enum Command {
     /// Find persons, and see which records are linked and why
     #[command(subcommand)]
     Person(person::Command),
+    /// Measure and steward how records become persons
+    #[command(subcommand)]
+    Link(link::Command),
     /// Show a person's history
     Timeline(timeline::Options),
     /// Look at the event log
@@ -102,6 +106,7 @@ impl Cli {
             Command::Feed(command) => feed::run(config, command).await,
             Command::Send(options) => send::run(config, options).await,
             Command::Person(command) => person::run(config, command).await,
+            Command::Link(command) => link::run(config, command).await,
             Command::Timeline(options) => timeline::run(config, options).await,
             Command::Log(command) => log::run(config, command).await,
             Command::Quarantine(command) => quarantine::run(config, command).await,

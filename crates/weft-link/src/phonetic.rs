@@ -1,0 +1,133 @@
+//! How names sound, and how far apart two spellings are.
+
+/// Longest text that is compared letter by letter.
+const LETTERS_MAX: usize = 32;
+
+/// Soundex of a name in upper case; where it does not begin with a letter of the English alphabet, a digest of the name
+/// itself. `None` for an empty one.
+pub(crate) fn soundex(name: &str) -> Option<u32> {
+    let mut bytes = name.bytes().filter(u8::is_ascii_uppercase);
+    let first = match name.chars().next()? {
+        c if c.is_ascii_uppercase() => bytes.next()?,
+        _ => return Some(name.bytes().fold(0x811c_9dc5, |hash, b| (hash ^ u32::from(b)).wrapping_mul(0x0100_0193))),
+    };
+    let (mut code, mut length, mut last) = (u32::from(first), 1, digit(first));
+    for byte in bytes {
+        let digit = digit(byte);
+        if length == 4 {
+            break;
+        }
+        if digit != 0 && digit != last {
+            code = code << 8 | u32::from(digit);
+            length += 1;
+        }
+        // H and W do not part equal sounds; vowels do.
+        if !matches!(byte, b'H' | b'W') {
+            last = digit;
+        }
+    }
+    Some(code << (8 * (4 - length)))
+}
+
+fn digit(letter: u8) -> u8 {
+    match letter {
+        b'B' | b'F' | b'P' | b'V' => 1,
+        b'C' | b'G' | b'J' | b'K' | b'Q' | b'S' | b'X' | b'Z' => 2,
+        b'D' | b'T' => 3,
+        b'L' => 4,
+        b'M' | b'N' => 5,
+        b'R' => 6,
+        _ => 0,
+    }
+}
+
+/// Letters to add, drop, replace or exchange with their neighbour to come from one to the other; `most + 1` for more than
+/// `most`.
+pub(crate) fn distance(one: &str, other: &str, most: usize) -> usize {
+    if one.len().abs_diff(other.len()) > 4 * most {
+        return most + 1;
+    }
+    let (mut a, mut b) = ([0u32; LETTERS_MAX], [0u32; LETTERS_MAX]);
+    let (n, m) = (letters(one, &mut a), letters(other, &mut b));
+    if n.abs_diff(m) > most {
+        return most + 1;
+    }
+    let mut before = [0usize; LETTERS_MAX + 1];
+    let mut above: [usize; LETTERS_MAX + 1] = std::array::from_fn(|i| i);
+    let mut last = 0;
+    for (i, x) in a.iter().take(n).enumerate() {
+        let mut row = [0usize; LETTERS_MAX + 1];
+        row[0] = i + 1;
+        let (mut left, mut least) = (i + 1, i + 1);
+        let mut previous = 0;
+        for (j, y) in b.iter().take(m).enumerate() {
+            let corner = above.get(j).copied().unwrap_or_default();
+            let up = above.get(j + 1).copied().unwrap_or_default();
+            let mut cost = (corner + usize::from(x != y)).min(up + 1).min(left + 1);
+            if i > 0 && j > 0 && *x == previous && last == *y {
+                cost = cost.min(before.get(j - 1).copied().unwrap_or_default() + 1);
+            }
+            if let Some(cell) = row.get_mut(j + 1) {
+                *cell = cost;
+            }
+            (left, previous, least) = (cost, *y, least.min(cost));
+        }
+        if least > most {
+            return most + 1;
+        }
+        (before, above, last) = (above, row, *x);
+    }
+    above.get(m).copied().unwrap_or_default().min(most + 1)
+}
+
+fn letters(text: &str, into: &mut [u32; LETTERS_MAX]) -> usize {
+    let mut count = 0;
+    for (to, from) in into.iter_mut().zip(text.chars()) {
+        *to = u32::from(from);
+        count += 1;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn soundex_is_the_usual_one() {
+        let text = |name: &str| {
+            let code = soundex(name).unwrap().to_be_bytes();
+            format!("{}{}{}{}", char::from(code[0]), code[1], code[2], code[3])
+        };
+        for (name, wanted) in [
+            ("ROBERT", "R163"),
+            ("RUPERT", "R163"),
+            ("ASHCRAFT", "A261"),
+            ("TYMCZAK", "T522"),
+            ("PFISTER", "P236"),
+            ("HONEYMAN", "H555"),
+            ("LEE", "L000"),
+        ] {
+            assert_eq!(text(name), wanted, "{name}");
+        }
+        assert_eq!(soundex(""), None);
+        assert_ne!(soundex("李"), soundex("王"));
+    }
+
+    #[test]
+    fn distance_counts_slips() {
+        for (one, other, wanted) in [
+            ("", "", 0),
+            ("SMITH", "SMITH", 0),
+            ("SMITH", "SMYTH", 1),
+            ("SMITH", "SMIHT", 1),
+            ("SMITH", "SMITHS", 1),
+            ("SMITH", "MITH", 1),
+            ("KITTEN", "SITTING", 3),
+            ("ABCDEF", "UVWXYZ", 4),
+            ("A", "ABCDEFG", 4),
+        ] {
+            assert_eq!((distance(one, other, 3), distance(other, one, 3)), (wanted, wanted), "{one} {other}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Which records have a key: an inverted index in little memory.
+//!
+//! Most keys are of the few records of one person. A key of one record holds it in place; the others hold a block of a
+//! shared store, whose size is a power of two and follows from the number of records: 3, 7, 15 ... with their count.
+
+use crate::map::Map;
+
+/// Values with this bit name a block, those without a record.
+const IS_BLOCK: u32 = 1 << 31;
+/// Numbers in the smallest block.
+const UNIT: usize = 4;
+
+/// Records by key. A key is a digest already.
+#[derive(Default)]
+pub(crate) struct Postings {
+    heads: Map<[u32; 2], u32>,
+    /// Blocks one after the other; a block's place is counted in [`UNIT`]s.
+    store: Vec<u32>,
+    /// Places of blocks that were given back, by class.
+    free: Vec<Vec<u32>>,
+}
+
+impl Postings {
+    /// The records that have the key, in no stated order.
+    pub(crate) fn get(&self, key: u64) -> &[u32] {
+        match self.heads.get(&split(key)) {
+            None => &[],
+            Some(head) if head & IS_BLOCK == 0 => std::slice::from_ref(head),
+            Some(head) => self.block(*head),
+        }
+    }
+
+    pub(crate) fn add(&mut self, key: u64, record: u32) {
+        let key = split(key);
+        let Some(head) = self.heads.get(&key).copied() else {
+            self.heads.insert(key, record);
+            return;
+        };
+        let head = if head & IS_BLOCK == 0 {
+            let block = self.take(0);
+            self.write(block, &[head, record]);
+            block
+        } else {
+            let held = self.block(head);
+            let class = class_of(held.len());
+            if class_of(held.len() + 1) == class {
+                let count = held.len() + 1;
+                let at = place(head);
+                if let Some(to) = self.store.get_mut(at + count) {
+                    *to = record;
+                }
+                self.set_count(at, count);
+                head
+            } else {
+                let mut all = held.to_vec();
+                all.push(record);
+                self.give_back(head, class);
+                let block = self.take(class + 1);
+                self.write(block, &all);
+                block
+            }
+        };
+        self.heads.insert(key, head);
+    }
+
+    pub(crate) fn remove(&mut self, key: u64, record: u32) {
+        let key = split(key);
+        let Some(head) = self.heads.get(&key).copied() else { return };
+        if head & IS_BLOCK == 0 {
+            if head == record {
+                self.heads.remove(&key);
+            }
+            return;
+        }
+        let held = self.block(head);
+        let Some(at) = held.iter().position(|other| *other == record) else { return };
+        let (count, class) = (held.len() - 1, class_of(held.len()));
+        let mut left = held.to_vec();
+        left.swap_remove(at);
+        if let ([only], 1) = (left.as_slice(), count) {
+            self.give_back(head, class);
+            self.heads.insert(key, *only);
+        } else if class_of(count) == class {
+            self.write(head, &left);
+        } else {
+            self.give_back(head, class);
+            let block = self.take(class - 1);
+            self.write(block, &left);
+            self.heads.insert(key, block);
+        }
+    }
+
+    /// Keys, and those that more records have than `most` says of the key.
+    pub(crate) fn count(&self, most: impl Fn(u64) -> usize) -> (usize, usize) {
+        let is_over =
+            |(key, head): &(&[u32; 2], &u32)| **head & IS_BLOCK != 0 && self.block(**head).len() > most(join(**key));
+        (self.heads.len(), self.heads.iter().filter(is_over).count())
+    }
+
+    fn block(&self, head: u32) -> &[u32] {
+        let at = place(head);
+        let count = self.store.get(at).copied().unwrap_or_default() as usize;
+        self.store.get(at + 1..at + 1 + count).unwrap_or_default()
+    }
+
+    fn write(&mut self, head: u32, records: &[u32]) {
+        let at = place(head);
+        if let Some(to) = self.store.get_mut(at + 1..at + 1 + records.len()) {
+            to.copy_from_slice(records);
+        }
+        self.set_count(at, records.len());
+    }
+
+    fn set_count(&mut self, at: usize, count: usize) {
+        if let Some(held) = self.store.get_mut(at) {
+            *held = u32::try_from(count).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// A block of a class, used before or new.
+    fn take(&mut self, class: usize) -> u32 {
+        if let Some(free) = self.free.get_mut(class).and_then(Vec::pop) {
+            return free;
+        }
+        let at = self.store.len() / UNIT;
+        self.store.resize(self.store.len() + (UNIT << class), 0);
+        u32::try_from(at).unwrap_or(!IS_BLOCK) | IS_BLOCK
+    }
+
+    fn give_back(&mut self, head: u32, class: usize) {
+        if self.free.len() <= class {
+            self.free.resize_with(class + 1, Vec::new);
+        }
+        if let Some(free) = self.free.get_mut(class) {
+            free.push(head);
+        }
+    }
+}
+
+/// Class of the smallest block that holds so many records and their count.
+fn class_of(count: usize) -> usize {
+    let units = (count + 1).div_ceil(UNIT);
+    units.next_power_of_two().trailing_zeros() as usize
+}
+
+fn place(head: u32) -> usize {
+    (head & !IS_BLOCK) as usize * UNIT
+}
+
+fn join([low, high]: [u32; 2]) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
+
+fn split(key: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = key.to_le_bytes();
+    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn holds_what_a_map_of_lists_holds(steps in proptest::collection::vec((0u64..4, 0u32..40, any::<bool>()), 0..300)) {
+            let (mut postings, mut plain) = (Postings::default(), BTreeMap::<u64, Vec<u32>>::new());
+            for (key, record, add) in steps {
+                let list = plain.entry(key).or_default();
+                if add && !list.contains(&record) {
+                    list.push(record);
+                    postings.add(key, record);
+                } else if !add {
+                    list.retain(|other| *other != record);
+                    postings.remove(key, record);
+                }
+                for (key, list) in &plain {
+                    let (mut held, mut wanted) = (postings.get(*key).to_vec(), list.clone());
+                    held.sort_unstable();
+                    wanted.sort_unstable();
+                    prop_assert_eq!(held, wanted);
+                }
+            }
+            let keys = plain.values().filter(|list| !list.is_empty()).count();
+            let over = plain.values().filter(|list| list.len() > 5).count();
+            prop_assert_eq!(postings.count(|_| 5), (keys, over));
+        }
+    }
+}
