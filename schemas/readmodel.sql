@@ -1,40 +1,51 @@
--- The read model on SQLite: a function of the log. Drop the file, replay, and every row comes back.
+-- The read model on SQLite: a function of the log. Drop the file, replay, and every row comes back. The tables of
+-- readmodel-postgres.sql are the same.
 --
--- "Known" times are offsets in the stream that the row comes from: a row was known at a cut of size n where
--- known_from < n and (known_to is null or known_to >= n). known_from = known_to: told, but never what was known.
--- record_no is given out by this file alone; nothing that leaves it depends on the numbers.
+-- A place is an offset and its partition in one number: partition * 2^40 + offset. "Known" times are places in the stream
+-- that the row comes from: a row was known at a cut whose place for its partition is n where known_from < n and (known_to
+-- is null or known_to >= n). known_from = known_to: told, but never what was known.
+--
+-- record_no is given out by this file alone, from partition * 2^40 on, so that it says which partition of the feed stream
+-- tells of the record. Nothing that leaves the file depends on the numbers. What comes from the identity stream speaks of
+-- records by their pseudonyms: the streams depend on nothing of each other.
 
 CREATE TABLE projection (
     name TEXT PRIMARY KEY,
     version INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Offset of the next event of each partition.
+-- Offset of the next event of each partition. epoch: which of its owners may go on (always 0 where there is one writer).
 CREATE TABLE cursor (
     stream TEXT NOT NULL,
     partition INTEGER NOT NULL,
     next INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
     PRIMARY KEY (stream, partition)
 ) STRICT, WITHOUT ROWID;
 
--- The linker's place in the feed stream. Not part of the projection.
+-- The linker's place in each partition of the feed stream. Not part of the projection.
 CREATE TABLE linker (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
+    partition INTEGER PRIMARY KEY,
     next INTEGER NOT NULL
 ) STRICT;
 
--- Source records, from their first mention in either stream. What a message tells is null until one does, and never
--- changes then: most messages touch nothing here.
+-- Events that were applied, where the log may hold one twice: the first counts. Not part of what is compared.
+CREATE TABLE applied_event (
+    event_id BLOB PRIMARY KEY,
+    known_from INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Source records, from the first message that tells of them. The row never changes.
 CREATE TABLE record (
     record_no INTEGER PRIMARY KEY,
     pseudonym BLOB NOT NULL UNIQUE,
-    organisation TEXT,
-    system TEXT,
-    value TEXT,
-    feed TEXT,
-    first_offset INTEGER
+    organisation TEXT NOT NULL,
+    system TEXT NOT NULL,
+    value TEXT NOT NULL,
+    feed TEXT NOT NULL,
+    known_from INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX record_local ON record (value, organisation) WHERE value IS NOT NULL;
+CREATE INDEX record_local ON record (value, organisation);
 
 -- What a record says of its person. demographics: weft.event.v1.Demographics, folded (only what the one message said,
 -- where it was told too late to be known).
@@ -61,9 +72,9 @@ CREATE TABLE record_name (
     PRIMARY KEY (family_key, birth_date, record_no)
 ) STRICT, WITHOUT ROWID;
 
--- Versions of facts that make a line, a record's in timeline order. body: a weft.v1.TimelineEntry as an element of
--- weft.v1.GetTimelineResponse.entries, tag and length included: bodies one after the other are that list, ready to be
--- served.
+-- Versions of facts that make a line, a record's in timeline order. The line itself is bytes body_at .. body_at +
+-- body_length of what its message tells (told.bodies): this table is narrow, so that what arrives for many records touches
+-- few pages.
 CREATE TABLE entry (
     record_no INTEGER NOT NULL,
     occurred_us INTEGER NOT NULL,
@@ -73,9 +84,18 @@ CREATE TABLE entry (
     known_to INTEGER,
     kind INTEGER NOT NULL,
     withdrawn INTEGER NOT NULL,
-    body BLOB NOT NULL,
+    body_at INTEGER NOT NULL,
+    body_length INTEGER NOT NULL,
     PRIMARY KEY (record_no, occurred_us DESC, entry_key, known_from, fact_index)
 ) STRICT, WITHOUT ROWID;
+
+-- The lines of each message, in the order of the log: only its end is ever written. bodies: elements of
+-- weft.v1.GetTimelineResponse.entries, tag and length included, one after the other: such elements in a row are that list,
+-- ready to be served.
+CREATE TABLE told (
+    known_from INTEGER PRIMARY KEY,
+    bodies BLOB NOT NULL
+) STRICT;
 
 -- The current version of every fact that has or had a line: what the next message is compared with. state: the fold's own
 -- message (entries.rs), which holds the key again.
@@ -103,7 +123,7 @@ CREATE TABLE encounter (
 
 -- Which person a record belongs to. decision: weft.event.v1.RecordLinked.
 CREATE TABLE link (
-    record_no INTEGER NOT NULL,
+    pseudonym BLOB NOT NULL,
     known_from INTEGER NOT NULL,
     known_to INTEGER,
     person BLOB NOT NULL,
@@ -111,20 +131,20 @@ CREATE TABLE link (
     score INTEGER NOT NULL,
     decided_us INTEGER NOT NULL,
     decision BLOB NOT NULL,
-    PRIMARY KEY (record_no, known_from)
+    PRIMARY KEY (pseudonym, known_from)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX link_person ON link (person);
 
 -- Records that their organisation merged: the retired one follows the survivor.
 CREATE TABLE merge (
-    retired_no INTEGER NOT NULL,
+    retired BLOB NOT NULL,
     known_from INTEGER NOT NULL,
     known_to INTEGER,
-    survivor_no INTEGER NOT NULL,
+    survivor BLOB NOT NULL,
     decided_us INTEGER NOT NULL,
-    PRIMARY KEY (retired_no, known_from)
+    PRIMARY KEY (retired, known_from)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX merge_survivor ON merge (survivor_no);
+CREATE INDEX merge_survivor ON merge (survivor);
 
 CREATE TABLE feed (
     feed TEXT PRIMARY KEY,
@@ -134,31 +154,35 @@ CREATE TABLE feed (
     registered_us INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What arrived of each feed, by what the log says; duplicates are no events and are counted by the log.
+-- What arrived of each feed in each partition, by what the log says; duplicates are no events and are counted by the log.
 CREATE TABLE feed_health (
-    feed TEXT PRIMARY KEY,
+    feed TEXT NOT NULL,
+    partition INTEGER NOT NULL,
     accepted INTEGER NOT NULL,
     conflict INTEGER NOT NULL,
     quarantined INTEGER NOT NULL,
     last_received_us INTEGER NOT NULL,
-    last_offset INTEGER NOT NULL
+    last_offset INTEGER NOT NULL,
+    PRIMARY KEY (feed, partition)
 ) STRICT, WITHOUT ROWID;
 
 -- Messages that are kept and not projected. body: weft.v1.QuarantinedMessage, ready to be served.
 CREATE TABLE quarantine (
     known_from INTEGER PRIMARY KEY,
     feed TEXT NOT NULL,
+    received_us INTEGER NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
-CREATE INDEX quarantine_feed ON quarantine (feed, known_from);
+CREATE INDEX quarantine_received ON quarantine (received_us, known_from);
+CREATE INDEX quarantine_feed ON quarantine (feed, received_us, known_from);
 
 -- Records of which an event could not be applied: their later events of that stream wait.
 CREATE TABLE parked (
-    record_no INTEGER NOT NULL,
+    pseudonym BLOB NOT NULL,
     stream TEXT NOT NULL,
     known_from INTEGER NOT NULL,
     code TEXT NOT NULL,
-    PRIMARY KEY (record_no, stream)
+    PRIMARY KEY (pseudonym, stream)
 ) STRICT, WITHOUT ROWID;
 
 -- Every event that was not applied: the first of a parked record, those that wait behind it, and those that are of no
@@ -166,7 +190,7 @@ CREATE TABLE parked (
 CREATE TABLE parked_event (
     stream TEXT NOT NULL,
     known_from INTEGER NOT NULL,
-    record_no INTEGER,
+    pseudonym BLOB,
     code TEXT NOT NULL,
     PRIMARY KEY (stream, known_from)
 ) STRICT, WITHOUT ROWID;

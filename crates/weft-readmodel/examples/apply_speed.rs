@@ -100,7 +100,7 @@ async fn live(dir: &Path, numbers: &Numbers, events: u64, people: u64) {
         model.apply(vec![Batch::new(identity, linked, links)]).await.unwrap();
         linked += records.len() as u64;
     }
-    println!("filled     {offset} messages, {} MB", file_mb(model.path()));
+    println!("filled     {offset} messages, {} MB", file_mb(Path::new(&model.location().to_string())));
 
     let mut waiting = Vec::new();
     for batch in 0..(events / 3).div_ceil(BATCH as u64) {

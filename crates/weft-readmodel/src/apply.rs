@@ -1,13 +1,12 @@
 //! Applying batches: load what they touch, fold in memory, write back, all in one transaction with the cursors.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use sqlx::{Connection, SqliteConnection};
-use weft_model::{Cut, Pseudonym, Stream};
+use weft_model::{Partition, Pseudonym, Stream};
 
 use crate::{
     batch::{Batch, Effect, Incoming, Merged, Told, code, entry_key},
-    cursor,
+    cursor::Cursors,
     encounters::Encounters,
     entries::Entries,
     error::{ApplyError, StoreError},
@@ -15,25 +14,56 @@ use crate::{
     links::Links,
     merges::Merges,
     parked::Parking,
+    place::place,
+    postgres,
     quarantine::Quarantine,
     records::Records,
+    repeats::{self, Repeats},
+    sql::{Session, Tx},
 };
 
-/// Applies `batches` in the order given; what is known afterwards.
-pub(crate) async fn apply(conn: &mut SqliteConnection, batches: &[Batch]) -> Result<Cut, ApplyError> {
-    let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await?;
-    let before = cursor::load(&mut transaction).await?;
-    let after = cursor::advance(&before, batches)?;
-    let mut work = Work::load(&mut transaction, batches).await?;
+/// On what condition events are applied.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Conditions {
+    pub(crate) repeats: Repeats,
+    /// The epoch in which the caller owns each partition; `None` where nobody else writes.
+    pub(crate) epochs: Option<BTreeMap<Partition, i64>>,
+}
+
+/// Applies `batches` in the order given, and commits; where the cursors stand afterwards.
+pub(crate) async fn apply(mut tx: Tx<'_>, batches: &[Batch], conditions: &Conditions) -> Result<Cursors, ApplyError> {
+    let mut conn = tx.session();
+    let conn = &mut conn;
+    let before = Cursors::load(conn).await?;
+    let after = before.advance(batches)?;
+    owned(&before, batches, conditions)?;
+    let mut repeats = HashSet::new();
+    if conditions.repeats == Repeats::Possible {
+        repeats = repeats::remember(conn, batches).await?;
+    }
+    let mut work = Work::load(conn, batches).await?;
     for batch in batches {
         for event in &batch.events {
-            work.fold(batch.partition.stream, event);
+            if repeats.is_empty() || !repeats.contains(&batch.partition.at(event.offset)) {
+                work.fold(batch.partition, event);
+            }
         }
     }
-    work.store(&mut transaction).await?;
-    cursor::store(&mut transaction, &after).await?;
-    transaction.commit().await?;
+    work.store(conn).await?;
+    before.store(conn, &after).await?;
+    if let Session::Postgres(conn) = conn {
+        postgres::tell(conn).await?;
+    }
+    tx.commit().await?;
     Ok(after)
+}
+/// Refuses batches of partitions that somebody else owns by now.
+fn owned(stored: &Cursors, batches: &[Batch], conditions: &Conditions) -> Result<(), ApplyError> {
+    let Some(epochs) = &conditions.epochs else { return Ok(()) };
+    let lost =
+        |partition: &Partition| stored.0.get(partition).map(|cursor| cursor.epoch) != epochs.get(partition).copied();
+    let lost = batches.iter().map(|batch| batch.partition).find(lost);
+    lost.map_or(Ok(()), |partition| Err(ApplyError::Fenced(partition)))
 }
 
 /// Everything that a set of batches touches.
@@ -51,102 +81,101 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    async fn load(conn: &mut SqliteConnection, batches: &'a [Batch]) -> Result<Self, StoreError> {
+    async fn load(conn: &mut Session<'_>, batches: &'a [Batch]) -> Result<Self, StoreError> {
         let mut work = Self::default();
         let events = || batches.iter().flat_map(|batch| &batch.events);
-        work.records.load(conn, &mentioned(events())).await?;
-        let (mut told, mut facts, mut visits) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let partitions = batches.iter().filter(|batch| batch.partition.stream == Stream::Feed);
+        let partitions = partitions.map(|batch| batch.partition.number).collect();
+        work.records.load(conn, &told_of(events()), &partitions).await?;
+        let (mut touched, mut facts, mut visits) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let (mut linked, mut merged, mut feeds) = (BTreeSet::new(), BTreeSet::new(), false);
         for event in events() {
             match &event.effect {
                 Effect::Tell(message) => {
+                    touched.insert(message.record);
                     // Of a record without a row there is nothing to load.
-                    let Some(no) = work.records.stored_number(message.record) else { continue };
-                    told.insert(no);
+                    let Some(no) = work.records.number(message.record) else { continue };
                     facts.extend(message.facts.iter().map(|fact| (no, entry_key(fact.id))));
                     let movements = message.facts.iter().filter_map(|fact| fact.movement.as_ref());
                     visits.extend(movements.map(|(visit, _)| (no, visit.as_str())));
                 }
-                Effect::Link(link) => linked.extend(work.records.stored_number(link.record)),
-                Effect::Merge(Merged { retired, survivor }) => {
-                    merged.extend([*retired, *survivor].into_iter().filter_map(|r| work.records.stored_number(r)));
+                Effect::Link(link) => {
+                    linked.insert(link.record);
                 }
+                Effect::Merge(Merged { retired, survivor }) => merged.extend([*retired, *survivor]),
+                Effect::Park { record, .. } => touched.extend(*record),
                 Effect::RegisterFeed { .. } | Effect::SwitchFeed { .. } => feeds = true,
-                Effect::Nothing | Effect::Park { .. } | Effect::Hold(_) => {}
+                Effect::Nothing | Effect::Hold(_) => {}
             }
         }
         work.entries.load(conn, &sorted(facts)).await?;
         work.encounters.load(conn, &sorted(visits)).await?;
-        work.links.load(conn, &linked.iter().copied().collect::<Vec<_>>()).await?;
-        work.merges.load(conn, &merged.iter().copied().collect::<Vec<_>>()).await?;
+        work.links.load(conn, &sorted(linked.iter().copied())).await?;
+        work.merges.load(conn, &sorted(merged.iter().copied())).await?;
         if feeds {
             work.feeds.load(conn).await?;
         }
-        told.extend(linked);
-        told.extend(merged);
-        work.parking.load(conn, &sorted(told)).await?;
+        touched.extend(linked);
+        touched.extend(merged);
+        work.parking.load(conn, &sorted(touched)).await?;
         Ok(work)
     }
 
-    fn fold(&mut self, stream: Stream, event: &'a Incoming) {
+    fn fold(&mut self, partition: Partition, event: &'a Incoming) {
+        let stream = partition.stream;
         if stream == Stream::Feed {
-            self.arrivals.fold(event);
+            self.arrivals.fold(event, partition.number);
         }
-        let offset = event.offset;
+        let at = place(partition.number, event.offset);
         match &event.effect {
             Effect::Nothing => {}
-            Effect::Hold(body) => self.quarantine.fold(&event.feed, body, offset),
+            Effect::Hold(body) => self.quarantine.fold(event, body, at),
             Effect::Park { record, code } => {
-                let record_no = record.and_then(|record| self.records.number(record));
-                if !record_no.is_some_and(|no| self.parking.waits(stream, no, offset)) {
-                    self.parking.park(stream, record_no, offset, code);
+                if !record.is_some_and(|record| self.parking.waits(stream, record, at)) {
+                    self.parking.park(stream, *record, at, code);
                 }
             }
-            Effect::Tell(told) => self.tell(told, &event.feed, offset),
+            Effect::Tell(told) => self.tell(told, &event.feed, at),
             Effect::Link(linked) => {
-                let Some(no) = self.records.number(linked.record) else { return };
-                if !self.parking.waits(stream, no, offset) {
-                    self.links.fold(no, linked, event.received_us, offset);
+                if !self.parking.waits(stream, linked.record, at) {
+                    self.links.fold(linked, event.received_us, at);
                 }
             }
-            Effect::Merge(merged) => self.merge(*merged, event.received_us, offset),
+            Effect::Merge(merged) => self.merge(*merged, event.received_us, at),
             Effect::RegisterFeed { feed, profile_toml } => {
-                self.feeds.register(feed, profile_toml, event.received_us, offset);
+                self.feeds.register(feed, profile_toml, event.received_us, event.offset);
             }
             Effect::SwitchFeed { feed, paused } => {
                 if !self.feeds.switch(feed, *paused) {
-                    self.parking.park(stream, None, offset, code::FEED_UNKNOWN);
+                    self.parking.park(stream, None, at, code::FEED_UNKNOWN);
                 }
             }
         }
     }
 
-    fn tell(&mut self, told: &'a Told, feed: &str, offset: u64) {
-        let Some(no) = self.records.number(told.record) else { return };
-        if self.parking.waits(Stream::Feed, no, offset) {
+    fn tell(&mut self, told: &'a Told, feed: &str, at: i64) {
+        if self.parking.waits(Stream::Feed, told.record, at) {
             return;
         }
-        self.records.fold(told, feed, offset);
+        let no = self.records.fold(told, feed, at);
         for fact in &told.facts {
-            self.entries.fold(no, fact, offset);
+            self.entries.fold(no, fact, at);
             if let Some((visit, movement)) = &fact.movement {
-                self.encounters.fold(no, visit, movement, offset);
+                self.encounters.fold(no, visit, movement, at);
             }
         }
     }
 
-    fn merge(&mut self, merged: Merged, decided_us: i64, offset: u64) {
-        let numbers = (self.records.number(merged.retired), self.records.number(merged.survivor));
-        let (Some(retired_no), Some(survivor_no)) = numbers else { return };
-        if self.parking.waits(Stream::Identity, retired_no, offset) {
+    fn merge(&mut self, merged: Merged, decided_us: i64, at: i64) {
+        if self.parking.waits(Stream::Identity, merged.retired, at) {
             return;
         }
-        if !self.merges.fold(retired_no, survivor_no, decided_us, offset) {
-            self.parking.park(Stream::Identity, Some(retired_no), offset, code::MERGE_CIRCLE);
+        if !self.merges.fold(merged, decided_us, at) {
+            self.parking.park(Stream::Identity, Some(merged.retired), at, code::MERGE_CIRCLE);
         }
     }
 
-    async fn store(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    async fn store(&mut self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         self.records.store(conn).await?;
         self.entries.store(conn).await?;
         self.encounters.store(conn).await?;
@@ -159,21 +188,14 @@ impl<'a> Work<'a> {
     }
 }
 
-/// The records that events speak of, each once, in the order of their first mention.
-fn mentioned<'e>(events: impl Iterator<Item = &'e Incoming>) -> Vec<Pseudonym> {
+/// The records that messages tell of, each once.
+fn told_of<'e>(events: impl Iterator<Item = &'e Incoming>) -> Vec<Pseudonym> {
     let mut seen = HashSet::new();
-    let mut records = Vec::new();
-    for event in events {
-        let (one, other) = match &event.effect {
-            Effect::Tell(told) => (Some(told.record), None),
-            Effect::Link(linked) => (Some(linked.record), None),
-            Effect::Merge(merged) => (Some(merged.retired), Some(merged.survivor)),
-            Effect::Park { record, .. } => (*record, None),
-            _ => (None, None),
-        };
-        records.extend(one.into_iter().chain(other).filter(|record| seen.insert(*record)));
-    }
-    records
+    let told = events.filter_map(|event| match &event.effect {
+        Effect::Tell(told) => Some(told.record),
+        _ => None,
+    });
+    told.filter(|record| seen.insert(*record)).collect()
 }
 
 fn sorted<T>(set: impl IntoIterator<Item = T>) -> Vec<T> {

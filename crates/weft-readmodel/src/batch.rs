@@ -3,6 +3,8 @@
 //! This is the dear part of projecting (digests, checking JSON, encoding the lines of a timeline), and it is pure: the
 //! caller makes batches wherever a core is free, and [`ReadModel::apply`](crate::ReadModel::apply) only folds them.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use prost::Message;
 use weft_model::{
@@ -27,6 +29,7 @@ pub struct Batch {
 #[derive(Debug, Clone)]
 pub(crate) struct Incoming {
     pub(crate) offset: u64,
+    pub(crate) id: Option<EventId>,
     pub(crate) feed: String,
     pub(crate) verdict: Verdict,
     pub(crate) received_us: i64,
@@ -179,8 +182,9 @@ impl Batch {
 }
 
 fn incoming(position: Position, header: Header, effect: Effect) -> Incoming {
-    let verdict = header.verdict();
-    Incoming { offset: position.offset, feed: header.feed, verdict, received_us: header.received_us, effect }
+    let (id, verdict) = (EventId::from_bytes(&header.event_id).ok(), header.verdict());
+    let (feed, received_us) = (storable(&header.feed).into_owned(), header.received_us);
+    Incoming { offset: position.offset, id, feed, verdict, received_us, effect }
 }
 
 fn effect(position: Position, header: &Header, payload: Payload) -> Effect {
@@ -198,10 +202,11 @@ fn effect(position: Position, header: &Header, payload: Payload) -> Effect {
         Payload::RecordLinked(linked) => link(header, &linked),
         Payload::RecordsMerged(merged) => merge(header, &merged),
         Payload::FeedRegistered(registered) => {
-            Effect::RegisterFeed { feed: registered.feed, profile_toml: registered.profile_toml }
+            let (feed, profile_toml) = (storable(&registered.feed), storable(&registered.profile_toml));
+            Effect::RegisterFeed { feed: feed.into_owned(), profile_toml: profile_toml.into_owned() }
         }
-        Payload::FeedPaused(switched) => Effect::SwitchFeed { feed: switched.feed, paused: true },
-        Payload::FeedResumed(switched) => Effect::SwitchFeed { feed: switched.feed, paused: false },
+        Payload::FeedPaused(switched) => switch(&switched.feed, true),
+        Payload::FeedResumed(switched) => switch(&switched.feed, false),
         // Not shown yet.
         Payload::RecordsUnlinked(_)
         | Payload::PersonsMerged(_)
@@ -222,6 +227,11 @@ fn tell(position: Position, header: &Header, message: MessageReceived) -> Effect
     let said_us = message.sent.as_ref().map_or(header.received_us, |sent| sent.start_us);
     let source = Source { position, header, record, id: &id, said_us };
     let facts = message.facts.iter().enumerate().map(|(index, fact)| source.told(index as u64, fact)).collect();
+    let id = SourceRecordId {
+        organisation: storable(&id.organisation).into_owned(),
+        system: storable(&id.system).into_owned(),
+        value: storable(&id.value).into_owned(),
+    };
     match facts {
         Ok(facts) => Effect::Tell(Told { record, id, demographics: message.demographics, said_us, facts }),
         Err(code) => Effect::Park { record: Some(record), code },
@@ -307,6 +317,10 @@ fn hold(position: Position, header: &Header, message: &mut MessageReceived) -> E
     Effect::Hold(held.encode_to_vec())
 }
 
+fn switch(feed: &str, paused: bool) -> Effect {
+    Effect::SwitchFeed { feed: storable(feed).into_owned(), paused }
+}
+
 fn link(header: &Header, linked: &RecordLinked) -> Effect {
     let Some(record) = header.pseudonym() else {
         return Effect::Park { record: None, code: code::RECORD_MISSING };
@@ -346,6 +360,21 @@ fn rank(resource_type: &str) -> u128 {
     ORDER.iter().position(|r| *r == resource_type).unwrap_or(ORDER.len()) as u128
 }
 
+/// Text as every database can hold it in a column: PostgreSQL's has no NUL.
+pub(crate) fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}
+
+/// Text as every database can hold it in an index: a long one is its beginning and a digest of all of it.
+pub(crate) fn indexable(text: &str) -> Cow<'_, str> {
+    const BYTES_MAX: usize = 512;
+    if text.len() <= BYTES_MAX {
+        return storable(text);
+    }
+    let start: String = text.chars().take(BYTES_MAX / 8).collect();
+    format!("{}#{:032x}", storable(&start), digest(&[text.as_bytes()])).into()
+}
+
 /// The first half of an entry's identifier, which names it within its record; ordered as the identifier is.
 pub(crate) fn entry_key(id: u128) -> i64 {
     ((id >> 64) as u64 ^ (1 << 63)).cast_signed()
@@ -368,6 +397,15 @@ pub(crate) const STREAMS: [Stream; 3] = [Stream::Feed, Stream::Identity, Stream:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_fits_every_database() {
+        assert_eq!(storable("V1"), "V1");
+        assert_eq!(storable("V\0"), "V\u{fffd}");
+        let long = ["é".repeat(300), "é".repeat(301)].map(|text| indexable(&text).into_owned());
+        assert!(long.iter().all(|text| text.len() < 200));
+        assert_ne!(long[0], long[1]);
+    }
 
     #[test]
     fn entry_keys_are_ordered_as_identifiers() {

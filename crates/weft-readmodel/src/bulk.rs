@@ -1,131 +1,203 @@
-//! Statements over many rows at once.
+//! Statements over many rows at once: one trip to the database for all of them.
 //!
-//! Each statement costs a trip to SQLite's thread, so rows go in chunks whose sizes are powers of two: the few texts that
-//! this makes stay prepared.
+//! SQLite is given its rows as `VALUES (?,?),…`, in chunks whose sizes are powers of two: the few texts that this makes
+//! stay prepared. PostgreSQL is given one array a column, so that one text serves any number of rows.
 
-use sqlx::{Arguments, Decode};
-use sqlx::{
-    AssertSqlSafe, Encode, Row, Sqlite, SqliteConnection, Type,
-    sqlite::{SqliteArguments, SqliteRow},
+use std::borrow::Cow;
+
+use sqlx::{Arguments, AssertSqlSafe, postgres::PgArguments};
+
+use crate::{
+    error::StoreError,
+    sql::{Column, Dialect, Row, Session, Value, sqlite_arguments},
 };
 
-use crate::error::StoreError;
-
-/// A statement with a list of rows in it: `before (?,?),(?,?) after`.
+/// A statement with a list of rows in it, at the word `{rows}`.
 pub(crate) struct Multi {
-    pub(crate) before: &'static str,
-    /// Values in a row.
-    pub(crate) columns: usize,
-    pub(crate) after: &'static str,
+    pub(crate) sql: &'static str,
+    /// What a row holds.
+    pub(crate) columns: &'static [Column],
 }
 
 /// Values of the rows, in order.
-pub(crate) struct Values {
-    arguments: SqliteArguments,
-    failed: Option<sqlx::error::BoxDynError>,
-}
+pub(crate) struct Values<'v>(Vec<Value<'v>>);
 
-const ROWS_MAX: usize = 256;
+const SQLITE_ROWS_MAX: usize = 256;
+const POSTGRES_ROWS_MAX: usize = 16_384;
 
-impl Values {
+impl<'v> Values<'v> {
     /// Adds the next value.
-    pub(crate) fn put<'t>(&mut self, value: impl Encode<'t, Sqlite> + Type<Sqlite>) -> &mut Self {
-        if let Err(error) = self.arguments.add(value) {
-            self.failed.get_or_insert(error);
-        }
+    pub(crate) fn put(&mut self, value: impl Into<Value<'v>>) -> &mut Self {
+        self.0.push(value.into());
         self
     }
-
-    /// Adds an offset, a size or a small number.
-    pub(crate) fn put_u64(&mut self, value: u64) -> &mut Self {
-        self.put(sql(value))
-    }
-
-    fn finish(self) -> Result<SqliteArguments, StoreError> {
-        self.failed.map_or(Ok(self.arguments), |error| Err(sqlx::Error::Encode(error).into()))
-    }
 }
 
-/// Executes `statement` for all `rows`.
-pub(crate) async fn write<T>(
-    conn: &mut SqliteConnection,
+/// Executes `statement` for all `rows`; the number of rows that it changed.
+pub(crate) async fn write<'r, T>(
+    conn: &mut Session<'_>,
     statement: &Multi,
-    rows: &[T],
-    bind: impl Fn(&mut Values, &T),
-) -> Result<(), StoreError> {
+    rows: &'r [T],
+    bind: impl Fn(&mut Values<'r>, &'r T),
+) -> Result<u64, StoreError> {
+    let mut changed = 0;
     let mut rest = rows;
     while !rest.is_empty() {
-        let (chunk, later) = rest.split_at(power_of_two_below(rest.len()));
+        let (chunk, later) = rest.split_at(chunk_len(conn.dialect(), rest.len()));
         rest = later;
-        let arguments = values(chunk, statement.columns, &bind)?;
-        sqlx::query_with(AssertSqlSafe(statement.text(chunk.len())), arguments).execute(&mut *conn).await?;
+        let values = values(chunk, statement.columns.len(), &bind);
+        changed += match conn {
+            Session::Sqlite(conn) => {
+                let text = AssertSqlSafe(statement.sqlite_text(chunk.len()));
+                sqlx::query_with(text, sqlite_arguments(values)?).execute(&mut **conn).await?.rows_affected()
+            }
+            Session::Postgres(conn) => {
+                let text = AssertSqlSafe(statement.postgres_text());
+                sqlx::query_with(text, statement.arrays(values)?).execute(&mut **conn).await?.rows_affected()
+            }
+        };
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// Runs the query `statement` for all `keys`. Rows may come twice.
-pub(crate) async fn read<T: Clone>(
-    conn: &mut SqliteConnection,
+pub(crate) async fn read<'r, T>(
+    conn: &mut Session<'_>,
     statement: &Multi,
-    keys: &[T],
-    bind: impl Fn(&mut Values, &T),
-) -> Result<Vec<SqliteRow>, StoreError> {
+    keys: &'r [T],
+    bind: impl Fn(&mut Values<'r>, &'r T),
+) -> Result<Vec<Row>, StoreError> {
     let mut rows = Vec::new();
-    for chunk in keys.chunks(ROWS_MAX) {
-        let mut padded = chunk.to_vec();
-        if let Some(last) = chunk.last() {
-            padded.resize(chunk.len().next_power_of_two(), last.clone());
+    let most = if conn.dialect() == Dialect::Sqlite { SQLITE_ROWS_MAX } else { POSTGRES_ROWS_MAX };
+    for chunk in keys.chunks(most) {
+        let mut values = values(chunk, statement.columns.len(), &bind);
+        match conn {
+            Session::Sqlite(conn) => {
+                // Filled up with the last key.
+                let padded = chunk.len().next_power_of_two();
+                let last = values.len() - statement.columns.len();
+                for _ in chunk.len()..padded {
+                    values.extend_from_within(last..last + statement.columns.len());
+                }
+                let text = AssertSqlSafe(statement.sqlite_text(padded));
+                let query = sqlx::query_with(text, sqlite_arguments(values)?);
+                rows.extend(query.fetch_all(&mut **conn).await?.into_iter().map(Row::Sqlite));
+            }
+            Session::Postgres(conn) => {
+                let text = AssertSqlSafe(statement.postgres_text());
+                let query = sqlx::query_with(text, statement.arrays(values)?);
+                rows.extend(query.fetch_all(&mut **conn).await?.into_iter().map(Row::Postgres));
+            }
         }
-        let arguments = values(&padded, statement.columns, &bind)?;
-        let query = sqlx::query_with(AssertSqlSafe(statement.text(padded.len())), arguments);
-        rows.extend(query.fetch_all(&mut *conn).await?);
     }
     Ok(rows)
 }
 
-/// A value of a row.
-pub(crate) fn get<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(
-    row: &'r SqliteRow,
-    column: usize,
-) -> Result<T, StoreError> {
-    Ok(row.try_get(column)?)
-}
-
-/// An unsigned value of a row.
-pub(crate) fn get_u64(row: &SqliteRow, column: usize) -> Result<u64, StoreError> {
-    get::<i64>(row, column).map(i64::cast_unsigned)
-}
-
-/// An offset or a size as SQLite holds it. None comes near 2^63: the sizes of a cut that limits nothing are cut there.
-pub(crate) fn sql(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn values<T>(rows: &[T], columns: usize, bind: impl Fn(&mut Values, &T)) -> Result<SqliteArguments, StoreError> {
-    let mut values = Values { arguments: SqliteArguments::default(), failed: None };
-    values.arguments.reserve(rows.len() * columns, 0);
+fn values<'r, T>(rows: &'r [T], columns: usize, bind: impl Fn(&mut Values<'r>, &'r T)) -> Vec<Value<'r>> {
+    let mut values = Values(Vec::with_capacity(rows.len() * columns));
     for row in rows {
         bind(&mut values, row);
     }
-    values.finish()
+    values.0
 }
 
-fn power_of_two_below(rows: usize) -> usize {
-    if rows >= ROWS_MAX { ROWS_MAX } else { 1 << rows.max(1).ilog2() }
+fn chunk_len(dialect: Dialect, rows: usize) -> usize {
+    match dialect {
+        Dialect::Sqlite if rows >= SQLITE_ROWS_MAX => SQLITE_ROWS_MAX,
+        Dialect::Sqlite => 1 << rows.max(1).ilog2(),
+        Dialect::Postgres => rows.min(POSTGRES_ROWS_MAX),
+    }
 }
 
 impl Multi {
-    fn text(&self, rows: usize) -> String {
-        let mut text = String::with_capacity(self.before.len() + self.after.len() + rows * (self.columns * 2 + 2));
-        text.push_str(self.before);
+    fn sqlite_text(&self, rows: usize) -> String {
+        let mut list = String::with_capacity(8 + rows * (self.columns.len() * 2 + 2));
+        list.push_str("VALUES ");
         for row in 0..rows {
-            text.push_str(if row == 0 { "(" } else { ",(" });
-            for column in 0..self.columns {
-                text.push_str(if column == 0 { "?" } else { ",?" });
+            list.push_str(if row == 0 { "(" } else { ",(" });
+            for column in 0..self.columns.len() {
+                list.push_str(if column == 0 { "?" } else { ",?" });
             }
-            text.push(')');
+            list.push(')');
         }
-        text.push_str(self.after);
-        text
+        self.with_rows(Dialect::Sqlite, &list)
+    }
+
+    fn postgres_text(&self) -> String {
+        let mut arrays = String::new();
+        let mut names = String::new();
+        for (n, column) in (1..).zip(self.columns) {
+            let comma = if n == 1 { "" } else { ", " };
+            let kind = match column {
+                Column::Int => "bigint",
+                Column::Text => "text",
+                Column::Bytes => "bytea",
+            };
+            arrays.push_str(&format!("{comma}${n}::{kind}[]"));
+            names.push_str(&format!("{comma}column{n}"));
+        }
+        self.with_rows(Dialect::Postgres, &format!("SELECT * FROM UNNEST({arrays}) AS given ({names})"))
+    }
+
+    fn with_rows(&self, dialect: Dialect, rows: &str) -> String {
+        let (before, after) = self.sql.split_once("{rows}").unwrap_or((self.sql, ""));
+        format!("{}{rows}{}", dialect.text(before), dialect.text(after))
+    }
+
+    /// One array a column, of values that are given row by row.
+    fn arrays(&self, values: Vec<Value<'_>>) -> Result<PgArguments, StoreError> {
+        let rows = values.len() / self.columns.len().max(1);
+        let mut arguments = PgArguments::default();
+        for (n, column) in self.columns.iter().enumerate() {
+            let of_column = values.iter().skip(n).step_by(self.columns.len());
+            let added = match column {
+                Column::Int => {
+                    let mut array = Vec::with_capacity(rows);
+                    array.extend(of_column.map(|value| match value {
+                        Value::Int(value) => *value,
+                        Value::Bool(value) => Some(i64::from(*value)),
+                        _ => None,
+                    }));
+                    arguments.add(array)
+                }
+                Column::Text => {
+                    let mut array = Vec::with_capacity(rows);
+                    array.extend(of_column.map(|value| match value {
+                        Value::Text(value) => value.as_ref().map(Cow::as_ref),
+                        _ => None,
+                    }));
+                    arguments.add(array)
+                }
+                Column::Bytes => {
+                    let mut array = Vec::with_capacity(rows);
+                    array.extend(of_column.map(|value| match value {
+                        Value::Bytes(value) => value.as_ref().map(Cow::as_ref),
+                        _ => None,
+                    }));
+                    arguments.add(array)
+                }
+            };
+            added.map_err(|error| StoreError::from(sqlx::Error::Encode(error)))?;
+        }
+        Ok(arguments)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_statement_in_both_dialects() {
+        const PUT: Multi = Multi {
+            sql: "INSERT INTO t (a, b) {rows} ON CONFLICT (a) DO NOTHING",
+            columns: &[Column::Int, Column::Bytes],
+        };
+        assert_eq!(PUT.sqlite_text(2), "INSERT INTO t (a, b) VALUES (?,?),(?,?) ON CONFLICT (a) DO NOTHING");
+        assert_eq!(
+            PUT.postgres_text(),
+            "INSERT INTO t (a, b) SELECT * FROM UNNEST($1::bigint[], $2::bytea[]) AS given (column1, column2) \
+             ON CONFLICT (a) DO NOTHING"
+        );
     }
 }

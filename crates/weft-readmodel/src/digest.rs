@@ -7,12 +7,15 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use futures::TryStreamExt;
-use sqlx::{Connection, Row, SqliteConnection, TypeInfo, ValueRef, sqlite::SqliteRow};
+use sqlx::{Row as _, TypeInfo, ValueRef};
 use weft_model::{Cut, Stream};
 
 use crate::{
-    ReadModel, bulk, cursor,
+    ReadModel,
+    cursor::Cursors,
     error::{QueryError, StoreError},
+    place::place,
+    sql::{self, Row, Session},
 };
 
 /// Digest of one table.
@@ -35,7 +38,8 @@ pub struct Difference {
     pub right: TableDigest,
 }
 
-/// What is written of a table. ?1 is the size of the stream that its rows come from.
+/// What is written of a table, partition by partition of the stream that its rows come from. Places of a partition, and
+/// numbers of its records, are from $1 on and below $2; $3 is the place of its size.
 struct Table {
     name: &'static str,
     stream: Stream,
@@ -48,65 +52,75 @@ const TABLES: [Table; 15] = [
     Table {
         name: "record",
         stream: Stream::Feed,
-        versioned: false,
-        sql: "SELECT pseudonym, organisation, system, value, feed, first_offset FROM record",
+        versioned: true,
+        sql: "SELECT pseudonym, organisation, system, value, feed, known_from FROM record
+              WHERE record_no >= $1 AND record_no < $2 AND known_from < $3",
     },
     Table {
         name: "record_version",
         stream: Stream::Feed,
         versioned: true,
-        sql: "SELECT r.pseudonym, known_from, iif(known_to < ?1, known_to, NULL), recorded_us, demographics
-              FROM record_version JOIN record AS r USING (record_no) WHERE known_from < ?1",
+        sql:
+            "SELECT r.pseudonym, v.known_from, CASE WHEN v.known_to < $3 THEN v.known_to END, recorded_us, demographics
+              FROM record_version AS v JOIN record AS r ON r.record_no = v.record_no
+              WHERE v.record_no >= $1 AND v.record_no < $2 AND v.known_from < $3",
     },
     Table {
         name: "record_nhs",
         stream: Stream::Feed,
         versioned: false,
-        sql: "SELECT r.pseudonym, nhs_number FROM record_nhs JOIN record AS r USING (record_no)",
+        sql: "SELECT r.pseudonym, nhs_number FROM record_nhs AS n JOIN record AS r ON r.record_no = n.record_no
+              WHERE n.record_no >= $1 AND n.record_no < $2",
     },
     Table {
         name: "record_name",
         stream: Stream::Feed,
         versioned: false,
-        sql: "SELECT r.pseudonym, family_key, birth_date FROM record_name JOIN record AS r USING (record_no)",
+        sql: "SELECT r.pseudonym, family_key, birth_date FROM record_name AS n
+              JOIN record AS r ON r.record_no = n.record_no WHERE n.record_no >= $1 AND n.record_no < $2",
     },
     Table {
         name: "entry",
         stream: Stream::Feed,
         versioned: true,
-        sql: "SELECT r.pseudonym, occurred_us, entry_key, known_from, fact_index, iif(known_to < ?1, known_to, NULL),
-                     kind, withdrawn, body
-              FROM entry JOIN record AS r USING (record_no) WHERE known_from < ?1",
+        sql: "SELECT r.pseudonym, occurred_us, entry_key, e.known_from, fact_index,
+                     CASE WHEN known_to < $3 THEN known_to END, kind, withdrawn,
+                     substr(t.bodies, body_at + 1, body_length)
+              FROM entry AS e JOIN record AS r ON r.record_no = e.record_no
+              JOIN told AS t ON t.known_from = e.known_from
+              WHERE e.record_no >= $1 AND e.record_no < $2 AND e.known_from < $3",
     },
     Table {
         name: "fact",
         stream: Stream::Feed,
         versioned: false,
-        sql: "SELECT r.pseudonym, entry_key, state FROM fact JOIN record AS r USING (record_no)",
+        sql: "SELECT r.pseudonym, entry_key, state FROM fact AS f JOIN record AS r ON r.record_no = f.record_no
+              WHERE f.record_no >= $1 AND f.record_no < $2",
     },
     Table {
         name: "encounter",
         stream: Stream::Feed,
         versioned: true,
-        sql: "SELECT r.pseudonym, visit, known_from, iif(known_to < ?1, known_to, NULL), status, class, start_us,
-                     end_us, location, movements
-              FROM encounter JOIN record AS r USING (record_no) WHERE known_from < ?1",
+        sql: "SELECT r.pseudonym, visit, e.known_from, CASE WHEN known_to < $3 THEN known_to END, status, class,
+                     start_us, end_us, location, movements
+              FROM encounter AS e JOIN record AS r ON r.record_no = e.record_no
+              WHERE e.record_no >= $1 AND e.record_no < $2 AND e.known_from < $3",
     },
     Table {
         name: "link",
         stream: Stream::Identity,
         versioned: true,
-        sql: "SELECT r.pseudonym, known_from, iif(known_to < ?1, known_to, NULL), person, method, score, decided_us,
+        sql:
+            "SELECT pseudonym, known_from, CASE WHEN known_to < $3 THEN known_to END, person, method, score, decided_us,
                      decision
-              FROM link JOIN record AS r USING (record_no) WHERE known_from < ?1",
+              FROM link WHERE known_from >= $1 AND known_from < $2 AND known_from < $3",
     },
     Table {
         name: "merge",
         stream: Stream::Identity,
         versioned: true,
-        sql: "SELECT r.pseudonym, s.pseudonym, known_from, iif(known_to < ?1, known_to, NULL), decided_us
-              FROM merge JOIN record AS r ON r.record_no = retired_no JOIN record AS s ON s.record_no = survivor_no
-              WHERE known_from < ?1",
+        sql: "SELECT retired, survivor, known_from, CASE WHEN known_to < $3 THEN known_to END, decided_us
+              FROM merge WHERE known_from >= $1 AND known_from < $2 AND known_from < $3",
     },
     Table {
         name: "feed",
@@ -118,34 +132,36 @@ const TABLES: [Table; 15] = [
         name: "feed_health",
         stream: Stream::Feed,
         versioned: false,
-        sql: "SELECT feed, accepted, conflict, quarantined, last_received_us, last_offset FROM feed_health",
+        sql: "SELECT feed, partition, accepted, conflict, quarantined, last_received_us, last_offset FROM feed_health
+              WHERE partition = ($1 >> 40)",
     },
     Table {
         name: "quarantine",
         stream: Stream::Feed,
         versioned: true,
-        sql: "SELECT known_from, feed, body FROM quarantine WHERE known_from < ?1",
+        sql: "SELECT known_from, feed, received_us, body FROM quarantine
+              WHERE known_from >= $1 AND known_from < $2 AND known_from < $3",
     },
     Table {
         name: "parked",
         stream: Stream::Feed,
         versioned: true,
-        sql: "SELECT r.pseudonym, stream, known_from, code FROM parked JOIN record AS r USING (record_no)
-              WHERE stream = 'feed' AND known_from < ?1",
+        sql: "SELECT pseudonym, stream, known_from, code FROM parked
+              WHERE stream = 'feed' AND known_from >= $1 AND known_from < $2 AND known_from < $3",
     },
     Table {
         name: "parked_event",
         stream: Stream::Feed,
         versioned: true,
-        sql: "SELECT r.pseudonym, stream, known_from, code FROM parked_event LEFT JOIN record AS r USING (record_no)
-              WHERE stream = 'feed' AND known_from < ?1",
+        sql: "SELECT pseudonym, stream, known_from, code FROM parked_event
+              WHERE stream = 'feed' AND known_from >= $1 AND known_from < $2 AND known_from < $3",
     },
     Table {
         name: "parked_event (identity)",
         stream: Stream::Identity,
         versioned: true,
-        sql: "SELECT r.pseudonym, stream, known_from, code FROM parked_event LEFT JOIN record AS r USING (record_no)
-              WHERE stream = 'identity' AND known_from < ?1",
+        sql: "SELECT pseudonym, stream, known_from, code FROM parked_event
+              WHERE stream = 'identity' AND known_from >= $1 AND known_from < $2 AND known_from < $3",
     },
 ];
 
@@ -159,16 +175,17 @@ impl ReadModel {
         self.visible(as_of)?;
         let mut conn = self.readers().acquire().await?;
         // One transaction: the tables that say nothing of when they were known must be of one moment.
-        let mut transaction = conn.begin().await?;
-        let known = cursor::load(&mut transaction).await?;
-        let size = |stream: Stream| {
-            let partition = stream.partition(0);
-            known.size(partition).min(as_of.map_or(u64::MAX, |cut| cut.size(partition)))
-        };
-        let whole = known.0.iter().all(|(partition, next)| size(partition.stream) == *next);
+        let mut tx = conn.one_moment().await?;
+        let mut conn = tx.session();
+        let known = Cursors::load(&mut conn).await?.cut();
+        let seen = known
+            .0
+            .iter()
+            .map(|(partition, next)| (*partition, (*next).min(as_of.map_or(u64::MAX, |cut| cut.size(*partition)))));
+        let seen = Cut(seen.collect());
         let mut digests = Vec::new();
-        for table in TABLES.iter().filter(|table| table.versioned || whole) {
-            digests.push(table.digest(&mut transaction, size(table.stream)).await?);
+        for table in TABLES.iter().filter(|table| table.versioned || seen == known) {
+            digests.push(table.digest(&mut conn, &seen).await?);
         }
         Ok(digests)
     }
@@ -188,13 +205,17 @@ impl ReadModel {
 }
 
 impl Table {
-    async fn digest(&self, conn: &mut SqliteConnection, size: u64) -> Result<TableDigest, StoreError> {
+    async fn digest(&self, conn: &mut Session<'_>, seen: &Cut) -> Result<TableDigest, StoreError> {
         let mut sum = [0u8; 32];
         let mut count = 0;
-        let mut rows = sqlx::query(self.sql).bind(bulk::sql(size)).fetch(conn);
-        while let Some(row) = rows.try_next().await? {
-            add(&mut sum, hash(&row)?.as_ref());
-            count += 1;
+        for (partition, size) in seen.0.iter().filter(|(partition, _)| partition.stream == self.stream) {
+            let (first, end) = (place(partition.number, 0), place(partition.number + 1, 0));
+            let given = vec![first.into(), end.into(), place(partition.number, *size).into()];
+            let mut rows = conn.stream(self.sql, given)?;
+            while let Some(row) = rows.try_next().await? {
+                add(&mut sum, hash(&row)?.as_ref());
+                count += 1;
+            }
         }
         let hash = sum.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(TableDigest { table: self.name, rows: count, hash })
@@ -202,23 +223,58 @@ impl Table {
 }
 
 /// Every value with its type and length in front.
-fn hash(row: &SqliteRow) -> Result<aws_lc_rs::digest::Digest, StoreError> {
+fn hash(row: &Row) -> Result<aws_lc_rs::digest::Digest, StoreError> {
     let mut context = Context::new(&SHA256);
     let mut put = |kind: u8, bytes: &[u8]| {
         context.update(&[kind]);
         context.update(&(bytes.len() as u64).to_be_bytes());
         context.update(bytes);
     };
-    for column in 0..row.len() {
-        let value = row.try_get_raw(column)?;
-        match value.type_info().name() {
-            _ if value.is_null() => put(0, &[]),
-            "INTEGER" => put(1, &bulk::get::<i64>(row, column)?.to_be_bytes()),
-            "TEXT" => put(2, bulk::get::<&str>(row, column)?.as_bytes()),
-            _ => put(3, bulk::get::<&[u8]>(row, column)?),
+    let columns = match row {
+        Row::Sqlite(row) => row.len(),
+        Row::Postgres(row) => row.len(),
+    };
+    for column in 0..columns {
+        match kind(row, column)? {
+            Kind::Null => put(0, &[]),
+            Kind::Int => put(1, &sql::get::<i64>(row, column)?.to_be_bytes()),
+            Kind::SmallInt(value) => put(1, &value.to_be_bytes()),
+            Kind::Text => put(2, sql::get::<&str>(row, column)?.as_bytes()),
+            Kind::Bytes => put(3, sql::get::<&[u8]>(row, column)?),
         }
     }
     Ok(context.finish())
+}
+
+/// What a value is, whatever the database calls it.
+enum Kind {
+    Null,
+    Int,
+    /// Of a column that is narrower than 64 bits.
+    SmallInt(i64),
+    Text,
+    Bytes,
+}
+
+fn kind(row: &Row, column: usize) -> Result<Kind, StoreError> {
+    let (null, name) = match row {
+        Row::Sqlite(row) => {
+            let value = row.try_get_raw(column)?;
+            (value.is_null(), value.type_info().name().to_owned())
+        }
+        Row::Postgres(row) => {
+            let value = row.try_get_raw(column)?;
+            (value.is_null(), value.type_info().name().to_owned())
+        }
+    };
+    Ok(match name.as_str() {
+        _ if null => Kind::Null,
+        "INTEGER" | "INT8" => Kind::Int,
+        "INT4" => Kind::SmallInt(sql::get::<i32>(row, column)?.into()),
+        "INT2" => Kind::SmallInt(sql::get::<i16>(row, column)?.into()),
+        "TEXT" => Kind::Text,
+        _ => Kind::Bytes,
+    })
 }
 
 /// Addition of 256-bit numbers, big endian, modulo 2^256.

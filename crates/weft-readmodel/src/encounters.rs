@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use jiff::{Timestamp, civil, tz::TimeZone};
 use prost::Message;
 use serde::Deserialize;
-use sqlx::SqliteConnection;
 use weft_model::proto::event::Fact;
 
 use crate::{
-    batch::{ToldFact, entry_key},
+    batch::{ToldFact, entry_key, indexable, storable},
     bulk::{self, Multi},
     error::StoreError,
+    sql::{self, Column, Session},
 };
 
 /// One Encounter fact, as the fold of a visit keeps it.
@@ -73,14 +73,14 @@ pub(crate) fn movement(told: &ToldFact, fact: &Fact) -> Option<(String, Movement
         occurred_us: told.occurred_us,
         recorded_us: told.recorded_us,
         withdrawn: told.withdrawn,
-        location: location.map(|l| l.location.name().to_owned()).unwrap_or_default(),
-        status: resource.status,
-        class: resource.class.code,
+        location: location.map(|l| storable(l.location.name()).into_owned()).unwrap_or_default(),
+        status: storable(&resource.status).into_owned(),
+        class: storable(&resource.class.code).into_owned(),
         start_us: resource.period.start.as_deref().and_then(instant_us),
         end_us: resource.period.end.as_deref().and_then(instant_us),
         kind: line.map_or(0, |l| l.kind),
     };
-    Some((visit.to_owned(), movement))
+    Some((indexable(visit).into_owned(), movement))
 }
 
 impl Movements {
@@ -139,7 +139,7 @@ struct Held {
 /// Where the current version of a visit is.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    Stored { known_from: u64 },
+    Stored { known_from: i64 },
     New { index: usize },
 }
 
@@ -147,8 +147,8 @@ enum Place {
 struct Version {
     record_no: i64,
     visit: String,
-    known_from: u64,
-    known_to: Option<u64>,
+    known_from: i64,
+    known_to: Option<i64>,
     movements: Movements,
 }
 
@@ -156,25 +156,19 @@ struct Version {
 struct Closed {
     record_no: i64,
     visit: String,
-    known_from: u64,
-    known_to: u64,
+    known_from: i64,
+    known_to: i64,
 }
 
 impl Encounters {
-    /// Takes in one movement, known from `offset` on.
-    pub(crate) fn fold(&mut self, record_no: i64, visit: &str, movement: &Movement, offset: u64) {
+    /// Takes in one movement, known from `at` on.
+    pub(crate) fn fold(&mut self, record_no: i64, visit: &str, movement: &Movement, at: i64) {
         let key = (record_no, visit.to_owned());
         let Some(held) = self.held.get_mut(&key) else {
             let mut movements = Movements::default();
             movements.fold(movement);
             self.held.insert(key, Held { movements: movements.clone(), place: Place::New { index: self.new.len() } });
-            self.new.push(Version {
-                record_no,
-                visit: visit.to_owned(),
-                known_from: offset,
-                known_to: None,
-                movements,
-            });
+            self.new.push(Version { record_no, visit: visit.to_owned(), known_from: at, known_to: None, movements });
             return;
         };
         if !held.movements.fold(movement) {
@@ -182,16 +176,16 @@ impl Encounters {
         }
         match held.place {
             Place::Stored { known_from } => {
-                self.closed.push(Closed { record_no, visit: visit.to_owned(), known_from, known_to: offset });
+                self.closed.push(Closed { record_no, visit: visit.to_owned(), known_from, known_to: at });
             }
             Place::New { index } => {
                 if let Some(version) = self.new.get_mut(index) {
-                    if version.known_from == offset {
+                    if version.known_from == at {
                         // The same message, which speaks of the visit twice.
                         version.movements.clone_from(&held.movements);
                         return;
                     }
-                    version.known_to = Some(offset);
+                    version.known_to = Some(at);
                 }
             }
         }
@@ -199,55 +193,65 @@ impl Encounters {
         self.new.push(Version {
             record_no,
             visit: visit.to_owned(),
-            known_from: offset,
+            known_from: at,
             known_to: None,
             movements: held.movements.clone(),
         });
     }
 
-    pub(crate) async fn load(&mut self, conn: &mut SqliteConnection, keys: &[(i64, &str)]) -> Result<(), StoreError> {
+    pub(crate) async fn load(&mut self, conn: &mut Session<'_>, keys: &[(i64, &str)]) -> Result<(), StoreError> {
         const CURRENT: Multi = Multi {
-            before: "SELECT e.record_no, e.visit, e.known_from, e.movements FROM (VALUES ",
-            columns: 2,
-            after: ") AS k CROSS JOIN encounter AS e \
-                    ON e.record_no = k.column1 AND e.visit = k.column2 AND e.known_to IS NULL",
+            sql: "SELECT e.record_no, e.visit, e.known_from, e.movements FROM ({rows}) AS k \
+                  {lookup} encounter AS e ON e.record_no = k.column1 AND e.visit = k.column2 AND e.known_to IS NULL",
+            columns: &[Column::Int, Column::Text],
         };
         let rows = bulk::read(conn, &CURRENT, keys, |values, (record_no, visit)| {
             values.put(*record_no).put(*visit);
         });
         for row in rows.await? {
-            let movements = Movements::decode(bulk::get::<&[u8]>(&row, 3)?)
+            let movements = Movements::decode(sql::get::<&[u8]>(&row, 3)?)
                 .map_err(|_| StoreError::Unreadable { table: "encounter", column: "movements" })?;
-            let place = Place::Stored { known_from: bulk::get_u64(&row, 2)? };
-            self.held.insert((bulk::get(&row, 0)?, bulk::get(&row, 1)?), Held { movements, place });
+            let place = Place::Stored { known_from: sql::get(&row, 2)? };
+            self.held.insert((sql::get(&row, 0)?, sql::get(&row, 1)?), Held { movements, place });
         }
         Ok(())
     }
 
-    pub(crate) async fn store(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    pub(crate) async fn store(&mut self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         const CLOSE: Multi = Multi {
-            before: "UPDATE encounter SET known_to = k.column4 FROM (VALUES ",
-            columns: 4,
-            after: ") AS k WHERE record_no = k.column1 AND visit = k.column2 AND known_from = k.column3",
+            sql: "UPDATE encounter SET known_to = k.column4 FROM ({rows}) AS k \
+                  WHERE record_no = k.column1 AND visit = k.column2 AND known_from = k.column3",
+            columns: &[Column::Int, Column::Text, Column::Int, Column::Int],
         };
         const INSERT: Multi = Multi {
-            before: "INSERT INTO encounter (record_no, visit, known_from, known_to, status, class, start_us, end_us, \
-                     location, movements) VALUES ",
-            columns: 10,
-            after: "",
+            sql: "INSERT INTO encounter (record_no, visit, known_from, known_to, status, class, start_us, end_us, \
+                  location, movements) {rows}",
+            columns: &[
+                Column::Int,
+                Column::Text,
+                Column::Int,
+                Column::Int,
+                Column::Text,
+                Column::Text,
+                Column::Int,
+                Column::Int,
+                Column::Text,
+                Column::Bytes,
+            ],
         };
         bulk::write(conn, &CLOSE, &self.closed, |values, row| {
-            values.put(row.record_no).put(row.visit.as_str()).put_u64(row.known_from).put_u64(row.known_to);
+            values.put(row.record_no).put(row.visit.as_str()).put(row.known_from).put(row.known_to);
         })
         .await?;
         self.new.sort_by(|a, b| (a.record_no, &a.visit, a.known_from).cmp(&(b.record_no, &b.visit, b.known_from)));
         bulk::write(conn, &INSERT, &self.new, |values, row| {
             let visit = row.movements.visit();
-            values.put(row.record_no).put(row.visit.as_str()).put_u64(row.known_from).put(row.known_to.map(bulk::sql));
+            values.put(row.record_no).put(row.visit.as_str()).put(row.known_from).put(row.known_to);
             values.put(visit.status).put(visit.class).put(visit.start_us).put(visit.end_us).put(visit.location);
             values.put(row.movements.encode_to_vec());
         })
-        .await
+        .await?;
+        Ok(())
     }
 }
 

@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 
 use prost::Message;
-use sqlx::SqliteConnection;
 
 use crate::{
     batch::{ToldFact, ToldLine, entry_key},
     bulk::{self, Multi},
     error::StoreError,
+    sql::{self, Column, Session},
 };
 
 /// Facts that a set of batches touches, and the versions that folding makes.
@@ -21,6 +21,15 @@ pub(crate) struct Entries<'a> {
     held: HashMap<u128, Held>,
     new: Vec<Version<'a>>,
     closed: Vec<Closed>,
+    /// The lines of the messages that made a version.
+    told: Vec<Lines>,
+}
+
+/// A row of `told`.
+#[derive(Debug)]
+struct Lines {
+    known_from: i64,
+    bodies: Vec<u8>,
 }
 
 /// The current version of a fact.
@@ -43,8 +52,8 @@ struct State {
     id_low: u64,
     #[prost(sint64, tag = "3")]
     occurred_us: i64,
-    #[prost(uint64, tag = "4")]
-    known_from: u64,
+    #[prost(int64, tag = "4")]
+    known_from: i64,
     #[prost(uint64, tag = "5")]
     index: u64,
     #[prost(sint64, tag = "6")]
@@ -68,7 +77,7 @@ struct States {
 }
 
 impl State {
-    fn new(fact: &ToldFact, known_from: u64) -> Self {
+    fn new(fact: &ToldFact, known_from: i64) -> Self {
         let (id_high, id_low) = halves(fact.id);
         let (content_high, content_low) = halves(fact.content);
         Self {
@@ -103,20 +112,21 @@ struct Version<'a> {
     record_no: i64,
     fact: &'a ToldFact,
     line: &'a ToldLine,
-    known_from: u64,
-    known_to: Option<u64>,
+    known_from: i64,
+    known_to: Option<i64>,
+    body_at: usize,
 }
 
 #[derive(Debug)]
 struct Closed {
     record_no: i64,
     state: State,
-    known_to: u64,
+    known_to: i64,
 }
 
 impl<'a> Entries<'a> {
-    /// Takes in one fact of a record, known from `offset` on.
-    pub(crate) fn fold(&mut self, record_no: i64, fact: &'a ToldFact, offset: u64) {
+    /// Takes in one fact of a record, known from `at` on.
+    pub(crate) fn fold(&mut self, record_no: i64, fact: &'a ToldFact, at: i64) {
         match self.held.get_mut(&fact.id) {
             // A fact that never made a line is no entry; once it has made one, every word about it counts.
             None if fact.line.is_none() => return,
@@ -129,40 +139,46 @@ impl<'a> Entries<'a> {
                 return;
             }
             Some(held) if fact.recorded_us < held.state.recorded_us => {
-                self.add(record_no, fact, offset, Some(offset));
+                self.add(record_no, fact, at, Some(at));
                 return;
             }
             Some(held) => match held.new.and_then(|index| self.new.get_mut(index)) {
-                Some(version) => version.known_to = Some(offset),
+                Some(version) => version.known_to = Some(at),
                 None if held.state.has_line => {
-                    self.closed.push(Closed { record_no, state: held.state, known_to: offset });
+                    self.closed.push(Closed { record_no, state: held.state, known_to: at });
                 }
                 None => {}
             },
         }
-        let new = self.add(record_no, fact, offset, None);
-        self.held.insert(fact.id, Held { state: State::new(fact, offset), new, changed_of: Some(record_no) });
+        let new = self.add(record_no, fact, at, None);
+        self.held.insert(fact.id, Held { state: State::new(fact, at), new, changed_of: Some(record_no) });
     }
 
-    fn add(&mut self, record_no: i64, fact: &'a ToldFact, known_from: u64, known_to: Option<u64>) -> Option<usize> {
+    fn add(&mut self, record_no: i64, fact: &'a ToldFact, known_from: i64, known_to: Option<i64>) -> Option<usize> {
         let line = fact.line.as_ref()?;
-        self.new.push(Version { record_no, fact, line, known_from, known_to });
+        if self.told.last().is_none_or(|lines| lines.known_from != known_from) {
+            self.told.push(Lines { known_from, bodies: Vec::new() });
+        }
+        let bodies = self.told.last_mut().map(|lines| &mut lines.bodies)?;
+        let body_at = bodies.len();
+        bodies.extend_from_slice(&line.body);
+        self.new.push(Version { record_no, fact, line, known_from, known_to, body_at });
         Some(self.new.len() - 1)
     }
 
     /// Loads the facts named by record number and entry key.
-    pub(crate) async fn load(&mut self, conn: &mut SqliteConnection, keys: &[(i64, i64)]) -> Result<(), StoreError> {
+    pub(crate) async fn load(&mut self, conn: &mut Session<'_>, keys: &[(i64, i64)]) -> Result<(), StoreError> {
         // One row for all: each costs more on its way than its bytes do.
         const CURRENT: Multi = Multi {
-            before: "SELECT CAST(group_concat(f.state, '') AS BLOB) FROM (VALUES ",
-            columns: 2,
-            after: ") AS k CROSS JOIN fact AS f ON f.record_no = k.column1 AND f.entry_key = k.column2",
+            sql: "SELECT {concat(}f.state{)concat} FROM ({rows}) AS k \
+                  {lookup} fact AS f ON f.record_no = k.column1 AND f.entry_key = k.column2",
+            columns: &[Column::Int, Column::Int],
         };
         let rows = bulk::read(conn, &CURRENT, keys, |values, (record_no, key)| {
             values.put(*record_no).put(*key);
         });
         for row in rows.await? {
-            let states = States::decode(bulk::get::<Option<&[u8]>>(&row, 0)?.unwrap_or_default())
+            let states = States::decode(sql::get::<Option<&[u8]>>(&row, 0)?.unwrap_or_default())
                 .map_err(|_| StoreError::Unreadable { table: "fact", column: "state" })?;
             let held = |state| Held { state, new: None, changed_of: None };
             self.held.extend(states.all.into_iter().map(|state| (state.id(), held(state))));
@@ -170,22 +186,27 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
-    pub(crate) async fn store(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    pub(crate) async fn store(&mut self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         const CLOSE: Multi = Multi {
-            before: "UPDATE entry SET known_to = k.column6 FROM (VALUES ",
-            columns: 6,
-            after: ") AS k WHERE record_no = k.column1 AND occurred_us = k.column2 AND entry_key = k.column3 \
-                    AND known_from = k.column4 AND fact_index = k.column5",
+            sql: "UPDATE entry SET known_to = k.column6 FROM ({rows}) AS k \
+                  WHERE record_no = k.column1 AND occurred_us = k.column2 AND entry_key = k.column3 \
+                  AND known_from = k.column4 AND fact_index = k.column5",
+            columns: &[Column::Int; 6],
         };
+        const TOLD: Multi =
+            Multi { sql: "INSERT INTO told (known_from, bodies) {rows}", columns: &[Column::Int, Column::Bytes] };
         const INSERT: Multi = Multi {
-            before: "INSERT INTO entry (record_no, occurred_us, entry_key, known_from, fact_index, known_to, \
-                     kind, withdrawn, body) VALUES ",
-            columns: 9,
-            after: "",
+            sql: "INSERT INTO entry (record_no, occurred_us, entry_key, known_from, fact_index, known_to, \
+                  kind, withdrawn, body_at, body_length) {rows}",
+            columns: &[Column::Int; 10],
         };
         bulk::write(conn, &CLOSE, &self.closed, |values, row| {
             values.put(row.record_no).put(row.state.occurred_us).put(entry_key(row.state.id()));
-            values.put_u64(row.state.known_from).put_u64(row.state.index).put_u64(row.known_to);
+            values.put(row.state.known_from).put(row.state.index).put(row.known_to);
+        })
+        .await?;
+        bulk::write(conn, &TOLD, &self.told, |values, lines| {
+            values.put(lines.known_from).put(lines.bodies.as_slice());
         })
         .await?;
         self.new.sort_unstable_by_key(|v| {
@@ -194,19 +215,19 @@ impl<'a> Entries<'a> {
         bulk::write(conn, &INSERT, &self.new, |values, row| {
             let fact = row.fact;
             values.put(row.record_no).put(fact.occurred_us).put(entry_key(fact.id));
-            values.put_u64(row.known_from).put_u64(fact.index).put(row.known_to.map(bulk::sql));
-            values.put(row.line.kind).put(fact.withdrawn);
-            values.put(row.line.body.as_slice());
+            values.put(row.known_from).put(fact.index).put(row.known_to);
+            values.put(row.line.kind).put(i64::from(fact.withdrawn));
+            values.put(row.body_at as u64).put(row.line.body.len() as u64);
         })
         .await?;
         self.store_facts(conn).await
     }
 
-    async fn store_facts(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    async fn store_facts(&self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         const PUT: Multi = Multi {
-            before: "INSERT OR REPLACE INTO fact (record_no, entry_key, state) VALUES ",
-            columns: 3,
-            after: "",
+            sql: "INSERT INTO fact (record_no, entry_key, state) {rows} \
+                  ON CONFLICT (record_no, entry_key) DO UPDATE SET state = excluded.state",
+            columns: &[Column::Int, Column::Int, Column::Bytes],
         };
         let changed = self.held.values().filter_map(|held| Some((held.changed_of?, held.state)));
         let mut changed: Vec<_> = changed.map(|(record_no, s)| ((record_no, entry_key(s.id())), s)).collect();
@@ -214,6 +235,7 @@ impl<'a> Entries<'a> {
         bulk::write(conn, &PUT, &changed, |values, ((record_no, key), state)| {
             values.put(*record_no).put(*key).put(States { all: vec![*state] }.encode_to_vec());
         })
-        .await
+        .await?;
+        Ok(())
     }
 }

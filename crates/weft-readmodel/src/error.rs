@@ -1,9 +1,10 @@
 //! What can go wrong, by what to do about it.
 
-use std::path::PathBuf;
-
+use sqlx::postgres::PgDatabaseError;
 use weft_log::{OpenError, ReadError};
 use weft_model::{Cut, Partition};
+
+use crate::location::Location;
 
 /// The store itself failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,30 +25,36 @@ pub enum StoreError {
     },
 }
 
-/// The file was not opened.
+/// The read model was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenModelError {
     /// It was written by another version of the projection: rebuild it, or use the program that wrote it.
-    #[error("{path} holds version {found} of the read model, this program writes version {wanted}: rebuild it")]
+    #[error("{location} holds version {found} of the read model, this program writes version {wanted}: rebuild it")]
     Version {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        location: Location,
         /// What it holds.
         found: i64,
         /// What this program writes.
         wanted: i64,
     },
     /// It is no read model at all.
-    #[error("{path} is no read model")]
+    #[error("{location} is no read model")]
     Foreign {
-        /// The file.
-        path: PathBuf,
+        /// What it is.
+        location: Location,
+    },
+    /// The name of a schema would have to be quoted: choose another.
+    #[error("{schema:?} is no name of a schema: lower-case letters, digits and underscores, a letter first")]
+    SchemaName {
+        /// The name.
+        schema: String,
     },
     /// It cannot be read or made.
-    #[error("cannot open {path}")]
+    #[error("cannot open {location}")]
     Store {
-        /// The file.
-        path: PathBuf,
+        /// Where it is, or should be.
+        location: Location,
         /// Why.
         #[source]
         source: StoreError,
@@ -67,9 +74,12 @@ pub enum ApplyError {
         /// Offset that the batch starts at.
         from: u64,
     },
-    /// The read model on SQLite follows partition 0 of feed, identity and control: nothing else belongs in it.
+    /// Nothing else belongs in it than the partitions that it follows.
     #[error("{0} is no partition that this read model follows")]
     Partition(Partition),
+    /// Somebody else projects the partition by now: leave it to them.
+    #[error("{0} is projected by another")]
+    Fenced(Partition),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -106,9 +116,9 @@ pub enum ProjectError {
     /// The file to rebuild into cannot be made.
     #[error("cannot rebuild")]
     Target(#[from] OpenModelError),
-    /// There is a file where the rebuilt one should go.
+    /// There is something where the rebuilt one should go.
     #[error("{0} exists already")]
-    Exists(PathBuf),
+    Exists(Location),
     /// A task of the pipeline ended before its work was done.
     #[error("a task ended early")]
     Task(#[from] tokio::task::JoinError),
@@ -116,23 +126,38 @@ pub enum ProjectError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        // Primary result codes of SQLite.
-        const BUSY: i32 = 5;
-        const LOCKED: i32 = 6;
-        const NO_MEMORY: i32 = 7;
-        const IO: i32 = 10;
-        const FULL: i32 = 13;
-        const CANNOT_OPEN: i32 = 14;
-        let code = error.as_database_error().and_then(|e| e.code()).and_then(|c| c.parse::<i32>().ok());
-        match (&error, code.map(|c| c & 0xff)) {
-            (_, Some(BUSY | LOCKED | NO_MEMORY | IO | FULL | CANNOT_OPEN)) => Self::Unavailable(error),
-            (
-                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed,
-                _,
-            ) => Self::Unavailable(error),
-            _ => Self::Damaged(error),
-        }
+        let passes = match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            sqlx::Error::Database(told) => match told.try_downcast_ref::<PgDatabaseError>() {
+                Some(told) => postgres_passes(told.code()),
+                None => sqlite_passes(told.code().and_then(|code| code.parse().ok()).unwrap_or(0)),
+            },
+            _ => false,
+        };
+        if passes { Self::Unavailable(error) } else { Self::Damaged(error) }
     }
+}
+
+/// By SQLite's primary result codes.
+fn sqlite_passes(code: i32) -> bool {
+    const BUSY: i32 = 5;
+    const LOCKED: i32 = 6;
+    const NO_MEMORY: i32 = 7;
+    const IO: i32 = 10;
+    const FULL: i32 = 13;
+    const CANNOT_OPEN: i32 = 14;
+    matches!(code & 0xff, BUSY | LOCKED | NO_MEMORY | IO | FULL | CANNOT_OPEN)
+}
+
+/// By PostgreSQL's classes of SQLSTATE: connection, transaction rolled back, resources, an operator's hand, I/O; a lock that
+/// was not given, and a transaction that was idle for too long.
+fn postgres_passes(state: &str) -> bool {
+    const IDLE_TOO_LONG: &str = "25P03";
+    matches!(state.get(..2), Some("08" | "40" | "53" | "55" | "57" | "58")) || state == IDLE_TOO_LONG
 }
 
 impl From<sqlx::Error> for ApplyError {
@@ -150,5 +175,22 @@ impl From<sqlx::Error> for QueryError {
 impl From<StoreError> for ProjectError {
     fn from(error: StoreError) -> Self {
         Self::Apply(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_told_from_what_does_not() {
+        let (full, corrupt) = (13 | 1 << 8, 11);
+        assert!(sqlite_passes(full) && !sqlite_passes(corrupt));
+        for state in ["08006", "57P01", "40P01", "53300", "25P03"] {
+            assert!(postgres_passes(state), "{state}");
+        }
+        for state in ["42P01", "23505", "22021", ""] {
+            assert!(!postgres_passes(state), "{state}");
+        }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use weft_model::Verdict;
 
 use crate::{
     batch::Incoming,
     bulk::{self, Multi},
     error::StoreError,
+    sql::{self, Column, Row, Session},
 };
 
 /// A registered feed.
@@ -37,7 +37,7 @@ pub struct Health {
     pub quarantined: u64,
     /// Arrival of the last message: microseconds since 1970-01-01T00:00:00Z.
     pub last_received_us: i64,
-    /// Its offset in the feed stream.
+    /// Its offset in its partition of the feed stream.
     pub last_offset: u64,
 }
 
@@ -66,19 +66,20 @@ impl Feeds {
     }
 
     /// Loads every registration: there are hundreds at most.
-    pub(crate) async fn load(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
-        for row in sqlx::query(SELECT).fetch_all(conn).await? {
+    pub(crate) async fn load(&mut self, conn: &mut Session<'_>) -> Result<(), StoreError> {
+        for row in conn.all(SELECT, vec![]).await? {
             let feed = read(&row)?;
             self.held.insert(feed.feed.clone(), feed);
         }
         Ok(())
     }
 
-    pub(crate) async fn store(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    pub(crate) async fn store(&self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         const PUT: Multi = Multi {
-            before: "INSERT OR REPLACE INTO feed (feed, state, profile_toml, revision, registered_us) VALUES ",
-            columns: 5,
-            after: "",
+            sql: "INSERT INTO feed (feed, state, profile_toml, revision, registered_us) {rows} \
+                  ON CONFLICT (feed) DO UPDATE SET state = excluded.state, profile_toml = excluded.profile_toml, \
+                  revision = excluded.revision, registered_us = excluded.registered_us",
+            columns: &[Column::Text, Column::Text, Column::Text, Column::Int, Column::Int],
         };
         if !self.changed {
             return Ok(());
@@ -86,20 +87,21 @@ impl Feeds {
         let all: Vec<&Feed> = self.held.values().collect();
         bulk::write(conn, &PUT, &all, |values, feed| {
             values.put(feed.feed.as_str()).put(if feed.paused { "paused" } else { "registered" });
-            values.put(feed.profile_toml.as_str()).put_u64(feed.revision).put(feed.registered_us);
+            values.put(feed.profile_toml.as_str()).put(feed.revision).put(feed.registered_us);
         })
-        .await
+        .await?;
+        Ok(())
     }
 }
 
-/// What a set of batches adds to the counts.
+/// What a set of batches adds to the counts of each feed in each partition.
 #[derive(Debug, Default)]
-pub(crate) struct Arrivals<'a>(BTreeMap<&'a str, Health>);
+pub(crate) struct Arrivals<'a>(BTreeMap<(&'a str, u32), Health>);
 
 impl<'a> Arrivals<'a> {
     /// Counts one message.
-    pub(crate) fn fold(&mut self, event: &'a Incoming) {
-        let health = self.0.entry(&event.feed).or_default();
+    pub(crate) fn fold(&mut self, event: &'a Incoming, partition: u32) {
+        let health = self.0.entry((&event.feed, partition)).or_default();
         match event.verdict {
             Verdict::Accepted => health.accepted += 1,
             Verdict::Conflict => health.conflict += 1,
@@ -111,21 +113,23 @@ impl<'a> Arrivals<'a> {
         health.last_offset = event.offset;
     }
 
-    pub(crate) async fn store(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    pub(crate) async fn store(&self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         const ADD: Multi = Multi {
-            before: "INSERT INTO feed_health (feed, accepted, conflict, quarantined, last_received_us, last_offset) \
-                     VALUES ",
-            columns: 6,
-            after: " ON CONFLICT (feed) DO UPDATE SET accepted = accepted + excluded.accepted, \
-                    conflict = conflict + excluded.conflict, quarantined = quarantined + excluded.quarantined, \
-                    last_received_us = excluded.last_received_us, last_offset = excluded.last_offset",
+            sql: "INSERT INTO feed_health AS h \
+                  (feed, partition, accepted, conflict, quarantined, last_received_us, last_offset) {rows} \
+                  ON CONFLICT (feed, partition) DO UPDATE SET accepted = h.accepted + excluded.accepted, \
+                  conflict = h.conflict + excluded.conflict, quarantined = h.quarantined + excluded.quarantined, \
+                  last_received_us = excluded.last_received_us, last_offset = excluded.last_offset",
+            columns: &[Column::Text, Column::Int, Column::Int, Column::Int, Column::Int, Column::Int, Column::Int],
         };
         let all: Vec<_> = self.0.iter().collect();
-        bulk::write(conn, &ADD, &all, |values, (feed, health)| {
-            values.put(**feed).put_u64(health.accepted).put_u64(health.conflict).put_u64(health.quarantined);
-            values.put(health.last_received_us).put_u64(health.last_offset);
+        bulk::write(conn, &ADD, &all, |values, ((feed, partition), health)| {
+            values.put(*feed).put(*partition);
+            values.put(health.accepted).put(health.conflict).put(health.quarantined);
+            values.put(health.last_received_us).put(health.last_offset);
         })
-        .await
+        .await?;
+        Ok(())
     }
 }
 
@@ -133,12 +137,12 @@ impl<'a> Arrivals<'a> {
 pub(crate) const SELECT: &str = "SELECT feed, state, profile_toml, revision, registered_us FROM feed ORDER BY feed";
 
 /// Reads a row of [`SELECT`].
-pub(crate) fn read(row: &SqliteRow) -> Result<Feed, StoreError> {
+pub(crate) fn read(row: &Row) -> Result<Feed, StoreError> {
     Ok(Feed {
-        feed: bulk::get(row, 0)?,
-        paused: bulk::get::<&str>(row, 1)? == "paused",
-        profile_toml: bulk::get(row, 2)?,
-        revision: bulk::get_u64(row, 3)?,
-        registered_us: bulk::get(row, 4)?,
+        feed: sql::get(row, 0)?,
+        paused: sql::get::<&str>(row, 1)? == "paused",
+        profile_toml: sql::get(row, 2)?,
+        revision: sql::get_u64(row, 3)?,
+        registered_us: sql::get(row, 4)?,
     })
 }

@@ -106,9 +106,10 @@ async fn read(
         };
         pause = PAUSE_MIN;
         let Some(last) = page.last() else { return Ok(()) };
+        let first = next;
         next.offset = last.position.offset + 1;
         not_before = Instant::now() + if page.len() < limit.events { READ_EVERY } else { Duration::ZERO };
-        let task = tokio::spawn(open(log.clone(), page, patience));
+        let task = tokio::spawn(open(log.clone(), first, page, patience));
         if opening.send(task).await.is_err() {
             return Ok(());
         }
@@ -138,10 +139,8 @@ async fn page(
     }
 }
 
-async fn open(log: SharedLog, page: Vec<Stored>, patience: Patience) -> Result<Batch, ProjectError> {
-    let first = page.first().map(|stored| stored.position);
-    let first = first.unwrap_or(crate::cursor::feed().at(0));
-    let mut batch = Batch::starting(first.partition, first.offset);
+async fn open(log: SharedLog, from: Position, page: Vec<Stored>, patience: Patience) -> Result<Batch, ProjectError> {
+    let mut batch = Batch::starting(from.partition, from.offset);
     for stored in &page {
         let mut pause = PAUSE_MIN;
         loop {

@@ -1,9 +1,9 @@
-//! The read model: what the log comes to, kept in SQLite so that it can be asked.
+//! The read model: what the log comes to, kept in SQLite or PostgreSQL so that it can be asked.
 //!
 //! ```text
-//!  log ──► follow ──► batch ──────► apply ─────────────────────────────► SQLite ──► queries, as of any cut
-//!          read,      what an       one transaction: load what is
-//!          open       event says    touched, fold, write, cursors
+//!  log ──► follow ──► batch ──────► apply ─────────────────────────────► store ──► queries, as of any cut
+//!          read,      what an       one transaction: load what is        SQLite or
+//!          open       event says    touched, fold, write, cursors        PostgreSQL
 //! ```
 //!
 //! It is a function of the streams feed, identity and control, and only of the order within each: how they interleave, and
@@ -21,20 +21,27 @@ mod error;
 mod feeds;
 mod follow;
 mod links;
+mod location;
 mod merges;
 mod model;
 mod names;
 mod parked;
+mod place;
+mod postgres;
 mod project;
 mod quarantine;
 mod queries;
 mod rebuild;
 mod records;
+mod repeats;
+mod sql;
+mod sqlite;
 
 pub use batch::Batch;
 pub use digest::{Difference, TableDigest};
 pub use error::{ApplyError, OpenModelError, ProjectError, QueryError, StoreError};
 pub use feeds::{Feed, Health};
+pub use location::Location;
 pub use model::{ReadModel, VERSION};
 pub use project::project;
 pub use queries::{
@@ -42,3 +49,4 @@ pub use queries::{
     TimelinePage,
 };
 pub use rebuild::{RebuildReport, rebuild};
+pub use repeats::Repeats;

@@ -2,90 +2,101 @@
 
 use std::collections::HashMap;
 
-use sqlx::SqliteConnection;
+use weft_model::Pseudonym;
 
 use crate::{
     batch::Linked,
     bulk::{self, Multi},
     error::StoreError,
+    records::read_pseudonym,
+    sql::{self, Column, Session},
 };
 
 /// Links that a set of batches touches, and the versions that folding makes.
 #[derive(Debug, Default)]
 pub(crate) struct Links<'a> {
-    held: HashMap<i64, Place>,
+    held: HashMap<Pseudonym, Place>,
     new: Vec<Version<'a>>,
-    closed: Vec<(i64, u64, u64)>,
+    closed: Vec<(Pseudonym, i64, i64)>,
 }
 
 /// Where the current version is.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    Stored { known_from: u64 },
+    Stored { known_from: i64 },
     New { index: usize },
 }
 
 #[derive(Debug)]
 struct Version<'a> {
-    record_no: i64,
-    known_from: u64,
-    known_to: Option<u64>,
+    known_from: i64,
+    known_to: Option<i64>,
     decided_us: i64,
     linked: &'a Linked,
 }
 
 impl<'a> Links<'a> {
-    /// Takes in one decision, known from `offset` on.
-    pub(crate) fn fold(&mut self, record_no: i64, linked: &'a Linked, decided_us: i64, offset: u64) {
-        match self.held.get(&record_no) {
+    /// Takes in one decision, known from `at` on.
+    pub(crate) fn fold(&mut self, linked: &'a Linked, decided_us: i64, at: i64) {
+        match self.held.get(&linked.record) {
             None => {}
-            Some(Place::Stored { known_from }) => self.closed.push((record_no, *known_from, offset)),
+            Some(Place::Stored { known_from }) => self.closed.push((linked.record, *known_from, at)),
             Some(Place::New { index }) => {
                 if let Some(version) = self.new.get_mut(*index) {
-                    version.known_to = Some(offset);
+                    version.known_to = Some(at);
                 }
             }
         }
-        self.held.insert(record_no, Place::New { index: self.new.len() });
-        self.new.push(Version { record_no, known_from: offset, known_to: None, decided_us, linked });
+        self.held.insert(linked.record, Place::New { index: self.new.len() });
+        self.new.push(Version { known_from: at, known_to: None, decided_us, linked });
     }
 
-    pub(crate) async fn load(&mut self, conn: &mut SqliteConnection, records: &[i64]) -> Result<(), StoreError> {
+    pub(crate) async fn load(&mut self, conn: &mut Session<'_>, records: &[Pseudonym]) -> Result<(), StoreError> {
         const CURRENT: Multi = Multi {
-            before: "SELECT l.record_no, l.known_from FROM (VALUES ",
-            columns: 1,
-            after: ") AS k CROSS JOIN link AS l ON l.record_no = k.column1 AND l.known_to IS NULL",
+            sql: "SELECT l.pseudonym, l.known_from FROM ({rows}) AS k \
+                  {lookup} link AS l ON l.pseudonym = k.column1 AND l.known_to IS NULL",
+            columns: &[Column::Bytes],
         };
-        let rows = bulk::read(conn, &CURRENT, records, |values, record_no| {
-            values.put(*record_no);
+        let rows = bulk::read(conn, &CURRENT, records, |values, record| {
+            values.put(record.0.as_slice());
         });
         for row in rows.await? {
-            self.held.insert(bulk::get(&row, 0)?, Place::Stored { known_from: bulk::get_u64(&row, 1)? });
+            let record = read_pseudonym(sql::get(&row, 0)?, "link")?;
+            self.held.insert(record, Place::Stored { known_from: sql::get(&row, 1)? });
         }
         Ok(())
     }
 
-    pub(crate) async fn store(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    pub(crate) async fn store(&self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         const CLOSE: Multi = Multi {
-            before: "UPDATE link SET known_to = k.column3 FROM (VALUES ",
-            columns: 3,
-            after: ") AS k WHERE record_no = k.column1 AND known_from = k.column2",
+            sql: "UPDATE link SET known_to = k.column3 FROM ({rows}) AS k \
+                  WHERE pseudonym = k.column1 AND known_from = k.column2",
+            columns: &[Column::Bytes, Column::Int, Column::Int],
         };
         const INSERT: Multi = Multi {
-            before: "INSERT INTO link (record_no, known_from, known_to, person, method, score, decided_us, decision) \
-                     VALUES ",
-            columns: 8,
-            after: "",
+            sql: "INSERT INTO link (pseudonym, known_from, known_to, person, method, score, decided_us, decision) \
+                  {rows}",
+            columns: &[
+                Column::Bytes,
+                Column::Int,
+                Column::Int,
+                Column::Bytes,
+                Column::Int,
+                Column::Int,
+                Column::Int,
+                Column::Bytes,
+            ],
         };
-        bulk::write(conn, &CLOSE, &self.closed, |values, (record_no, known_from, known_to)| {
-            values.put(*record_no).put_u64(*known_from).put_u64(*known_to);
+        bulk::write(conn, &CLOSE, &self.closed, |values, (record, known_from, known_to)| {
+            values.put(record.0.as_slice()).put(*known_from).put(*known_to);
         })
         .await?;
         bulk::write(conn, &INSERT, &self.new, |values, row| {
-            values.put(row.record_no).put_u64(row.known_from).put(row.known_to.map(bulk::sql));
+            values.put(row.linked.record.0.as_slice()).put(row.known_from).put(row.known_to);
             values.put(row.linked.person.0.as_slice()).put(row.linked.method).put(row.linked.score);
             values.put(row.decided_us).put(row.linked.decision.as_slice());
         })
-        .await
+        .await?;
+        Ok(())
     }
 }

@@ -3,112 +3,116 @@
 
 use std::collections::HashMap;
 
-use sqlx::SqliteConnection;
+use weft_model::Pseudonym;
 
 use crate::{
+    batch::Merged,
     bulk::{self, Multi},
     error::StoreError,
+    records::read_pseudonym,
+    sql::{self, Column, Session},
 };
 
 /// Merges that a set of batches touches, and the versions that folding makes.
 #[derive(Debug, Default)]
 pub(crate) struct Merges {
     /// By retired record: every merge on the way up from a record that is touched.
-    held: HashMap<i64, Held>,
+    held: HashMap<Pseudonym, Held>,
     new: Vec<Version>,
-    closed: Vec<(i64, u64, u64)>,
+    closed: Vec<(Pseudonym, i64, i64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Held {
-    survivor_no: i64,
+    survivor: Pseudonym,
     place: Place,
 }
 
 /// Where the current version is.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    Stored { known_from: u64 },
+    Stored { known_from: i64 },
     New { index: usize },
 }
 
 #[derive(Debug)]
 struct Version {
-    retired_no: i64,
-    known_from: u64,
-    known_to: Option<u64>,
-    survivor_no: i64,
+    merged: Merged,
+    known_from: i64,
+    known_to: Option<i64>,
     decided_us: i64,
 }
 
 impl Merges {
-    /// Takes in one merge, known from `offset` on; false where the survivor follows the retired record already.
-    pub(crate) fn fold(&mut self, retired_no: i64, survivor_no: i64, decided_us: i64, offset: u64) -> bool {
-        let mut above = Some(survivor_no);
-        while let Some(record_no) = above {
-            if record_no == retired_no {
+    /// Takes in one merge, known from `at` on; false where the survivor follows the retired record already.
+    pub(crate) fn fold(&mut self, merged: Merged, decided_us: i64, at: i64) -> bool {
+        let Merged { retired, survivor } = merged;
+        let mut above = Some(survivor);
+        while let Some(record) = above {
+            if record == retired {
                 return false;
             }
-            above = self.held.get(&record_no).map(|held| held.survivor_no);
+            above = self.held.get(&record).map(|held| held.survivor);
         }
-        match self.held.get(&retired_no).map(|held| held.place) {
+        match self.held.get(&retired).map(|held| held.place) {
             None => {}
-            Some(Place::Stored { known_from }) => self.closed.push((retired_no, known_from, offset)),
+            Some(Place::Stored { known_from }) => self.closed.push((retired, known_from, at)),
             Some(Place::New { index }) => {
                 if let Some(version) = self.new.get_mut(index) {
-                    version.known_to = Some(offset);
+                    version.known_to = Some(at);
                 }
             }
         }
-        self.held.insert(retired_no, Held { survivor_no, place: Place::New { index: self.new.len() } });
-        self.new.push(Version { retired_no, known_from: offset, known_to: None, survivor_no, decided_us });
+        self.held.insert(retired, Held { survivor, place: Place::New { index: self.new.len() } });
+        self.new.push(Version { merged, known_from: at, known_to: None, decided_us });
         true
     }
 
     /// Loads the merges of `records`, and of the records that they follow.
-    pub(crate) async fn load(&mut self, conn: &mut SqliteConnection, records: &[i64]) -> Result<(), StoreError> {
+    pub(crate) async fn load(&mut self, conn: &mut Session<'_>, records: &[Pseudonym]) -> Result<(), StoreError> {
         const CURRENT: Multi = Multi {
-            before: "SELECT m.retired_no, m.survivor_no, m.known_from FROM (VALUES ",
-            columns: 1,
-            after: ") AS k CROSS JOIN merge AS m ON m.retired_no = k.column1 AND m.known_to IS NULL",
+            sql: "SELECT m.retired, m.survivor, m.known_from FROM ({rows}) AS k \
+                  {lookup} merge AS m ON m.retired = k.column1 AND m.known_to IS NULL",
+            columns: &[Column::Bytes],
         };
         let mut level = records.to_vec();
         while !level.is_empty() {
-            let rows = bulk::read(conn, &CURRENT, &level, |values, record_no| {
-                values.put(*record_no);
+            let rows = bulk::read(conn, &CURRENT, &level, |values, record| {
+                values.put(record.0.as_slice());
             })
             .await?;
             level.clear();
             for row in rows {
-                let (retired_no, survivor_no) = (bulk::get(&row, 0)?, bulk::get(&row, 1)?);
-                let place = Place::Stored { known_from: bulk::get_u64(&row, 2)? };
-                if self.held.insert(retired_no, Held { survivor_no, place }).is_none() {
-                    level.push(survivor_no);
+                let retired = read_pseudonym(sql::get(&row, 0)?, "merge")?;
+                let survivor = read_pseudonym(sql::get(&row, 1)?, "merge")?;
+                let place = Place::Stored { known_from: sql::get(&row, 2)? };
+                if self.held.insert(retired, Held { survivor, place }).is_none() {
+                    level.push(survivor);
                 }
             }
         }
         Ok(())
     }
 
-    pub(crate) async fn store(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    pub(crate) async fn store(&self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         const CLOSE: Multi = Multi {
-            before: "UPDATE merge SET known_to = k.column3 FROM (VALUES ",
-            columns: 3,
-            after: ") AS k WHERE retired_no = k.column1 AND known_from = k.column2",
+            sql: "UPDATE merge SET known_to = k.column3 FROM ({rows}) AS k \
+                  WHERE retired = k.column1 AND known_from = k.column2",
+            columns: &[Column::Bytes, Column::Int, Column::Int],
         };
         const INSERT: Multi = Multi {
-            before: "INSERT INTO merge (retired_no, known_from, known_to, survivor_no, decided_us) VALUES ",
-            columns: 5,
-            after: "",
+            sql: "INSERT INTO merge (retired, known_from, known_to, survivor, decided_us) {rows}",
+            columns: &[Column::Bytes, Column::Int, Column::Int, Column::Bytes, Column::Int],
         };
-        bulk::write(conn, &CLOSE, &self.closed, |values, (retired_no, known_from, known_to)| {
-            values.put(*retired_no).put_u64(*known_from).put_u64(*known_to);
+        bulk::write(conn, &CLOSE, &self.closed, |values, (retired, known_from, known_to)| {
+            values.put(retired.0.as_slice()).put(*known_from).put(*known_to);
         })
         .await?;
         bulk::write(conn, &INSERT, &self.new, |values, row| {
-            values.put(row.retired_no).put_u64(row.known_from).put(row.known_to.map(bulk::sql));
-            values.put(row.survivor_no).put(row.decided_us);
+            values.put(row.merged.retired.0.as_slice()).put(row.known_from).put(row.known_to);
+            values.put(row.merged.survivor.0.as_slice()).put(row.decided_us);
         })
-        .await
+        .await?;
+        Ok(())
     }
 }

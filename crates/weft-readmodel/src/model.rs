@@ -1,39 +1,53 @@
-//! The read model's file: one connection that writes, a few that read.
+//! The read model as its users see it: applied to by one, asked by many.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use sqlx::{
-    ConnectOptions, Connection, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+use sqlx::{Connection, PgPool, SqliteConnection};
+use tokio::{
+    sync::{Mutex, watch},
+    task::JoinSet,
 };
-use tokio::sync::{Mutex, watch};
-use weft_model::{Cut, Stream};
+use weft_model::{Cut, Partition, Stream};
 
 use crate::{
-    apply,
+    apply::{self, Conditions},
     batch::Batch,
-    bulk, cursor,
+    bulk::{self, Multi},
+    cursor::{self, Cursors},
     error::{ApplyError, OpenModelError, QueryError, StoreError},
+    location::Location,
+    place::Sizes,
+    postgres,
+    sql::{self, Column, Pool, Session, Tx},
+    sqlite,
 };
 
-/// Version of the projection: of the schema and of every fold. A file of another version is rebuilt, never migrated.
-pub const VERSION: i64 = 1;
+/// Version of the projection: of the schema and of every fold. A store of another version is rebuilt, never migrated.
+pub const VERSION: i64 = 2;
 
-/// "Weft", so that another program's file is not taken for a read model.
-const APPLICATION_ID: i64 = 0x5765_6674;
-const SCHEMA: &str = include_str!("../../../schemas/readmodel.sql");
-const READERS: u32 = 4;
-
-/// The read model in one SQLite file. Cheap to share behind an `Arc`.
+/// The read model. Cheap to share behind an `Arc`.
 #[derive(Debug)]
 pub struct ReadModel {
-    path: PathBuf,
-    writer: Mutex<SqliteConnection>,
-    readers: SqlitePool,
-    known: RwLock<Cut>,
+    location: Location,
+    writer: Mutex<Writer>,
+    readers: Pool,
+    known: Arc<Known>,
+    /// Where others write too: learns how far they have come. Ends with the read model.
+    learning: JoinSet<()>,
+}
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(crate) enum Writer {
+    Sqlite(SqliteConnection),
+    /// Connections, for one that breaks is made again.
+    Postgres(PgPool),
+}
+
+/// What has been projected, as far as this process has heard.
+#[derive(Debug)]
+pub(crate) struct Known {
+    cut: RwLock<Cut>,
     changes: watch::Sender<u64>,
 }
 
@@ -46,36 +60,59 @@ pub(crate) enum Mode {
     Rebuild,
 }
 
-/// Sizes of the streams that a query sees, as SQLite holds them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sizes {
-    pub(crate) feed: i64,
-    pub(crate) identity: i64,
-}
-
 impl ReadModel {
-    /// Opens the file at `path`, or makes it.
+    /// Opens the read model at `location`, or makes it.
     ///
     /// # Errors
     /// [`OpenModelError::Version`] where another version wrote it: rebuild.
-    pub async fn open(path: &Path) -> Result<Self, OpenModelError> {
-        Self::open_as(path, Mode::Live).await
+    pub async fn open(location: impl Into<Location>) -> Result<Self, OpenModelError> {
+        Self::open_as(location.into(), Mode::Live).await
     }
 
-    pub(crate) async fn open_as(path: &Path, mode: Mode) -> Result<Self, OpenModelError> {
-        let failed = |error: sqlx::Error| OpenModelError::Store { path: path.to_owned(), source: error.into() };
-        let mut writer = options(path, mode).connect().await.map_err(failed)?;
-        create_or_check(&mut writer, path).await?;
-        let known = cursor::load(&mut writer).await;
-        let known = known.map_err(|source| OpenModelError::Store { path: path.to_owned(), source })?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_lazy_with(reader_options(path));
-        let (path, writer, known) = (path.to_owned(), Mutex::new(writer), RwLock::new(known));
-        Ok(Self { path, writer, readers, known, changes: watch::Sender::new(0) })
+    pub(crate) async fn open_as(location: Location, mode: Mode) -> Result<Self, OpenModelError> {
+        let (mut writer, readers) = match &location {
+            Location::Sqlite(path) => {
+                let writer = sqlite::open_writer(path, mode).await?;
+                (Writer::Sqlite(writer), Pool::Sqlite(sqlite::readers(path)))
+            }
+            Location::Postgres { url, schema } => {
+                let store = postgres::open(url, schema, &location).await?;
+                (Writer::Postgres(store.writer), Pool::Postgres(store.readers))
+            }
+        };
+        let failed = |source| OpenModelError::Store { location: location.clone(), source };
+        let mut tx = writer.begin().await.map_err(failed)?;
+        let cursors = Cursors::load(&mut tx.session()).await.map_err(failed)?;
+        tx.commit().await.map_err(failed)?;
+        let known = Arc::new(Known { cut: RwLock::new(cursors.cut()), changes: watch::Sender::new(0) });
+        let mut learning = JoinSet::new();
+        if let (Pool::Postgres(pool), Location::Postgres { schema, .. }) = (&readers, &location) {
+            learning.spawn(postgres::learn(pool.clone(), schema.clone(), known.clone()));
+        }
+        Ok(Self { location, writer: Mutex::new(writer), readers, known, learning })
+    }
+
+    /// Follows `partitions` too, from their first events on: a batch of a partition that is not followed is refused.
+    /// Partition 0 of feed, identity and control is always followed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn follow(&self, partitions: &[Partition]) -> Result<(), StoreError> {
+        let followed = cursor::followed(partitions.to_vec());
+        if followed.iter().all(|partition| self.known_at().0.contains_key(partition)) {
+            return Ok(());
+        }
+        let mut writer = self.writer.lock().await;
+        let mut tx = writer.begin().await?;
+        let mut conn = tx.session();
+        if let Session::Postgres(conn) = &mut conn {
+            postgres::make_partitions(conn, &followed).await?;
+        }
+        cursor::follow(&mut conn, &followed).await?;
+        let cursors = Cursors::load(&mut conn).await?;
+        tx.commit().await?;
+        self.known.learn(&cursors.cut());
+        Ok(())
     }
 
     /// Applies events: their effects and the cursors of their partitions in one transaction, all or nothing.
@@ -83,72 +120,98 @@ impl ReadModel {
     /// # Errors
     /// [`ApplyError::Gap`] where a batch does not start where the last one of its partition ended.
     pub async fn apply(&self, batches: Vec<Batch>) -> Result<(), ApplyError> {
-        self.apply_all(&batches).await
+        self.apply_on(&batches, &Conditions::default()).await
     }
 
-    pub(crate) async fn apply_all(&self, batches: &[Batch]) -> Result<(), ApplyError> {
+    /// The same for events of a log that may hold one twice: a repeat is passed over.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub async fn apply_once(&self, batches: Vec<Batch>) -> Result<(), ApplyError> {
+        let conditions = Conditions { repeats: crate::Repeats::Possible, ..Conditions::default() };
+        self.apply_on(&batches, &conditions).await
+    }
+
+    pub(crate) async fn apply_on(&self, batches: &[Batch], conditions: &Conditions) -> Result<(), ApplyError> {
         let mut writer = self.writer.lock().await;
-        let after = apply::apply(&mut writer, batches).await?;
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = after;
-        self.changes.send_modify(|commits| *commits += 1);
+        let after = apply::apply(writer.begin().await?, batches, conditions).await?;
+        self.known.learn(&after.cut());
         Ok(())
     }
 
     /// What has been projected: for each partition that the read model follows, how many of its events.
     #[must_use]
     pub fn known_at(&self) -> Cut {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.cut()
     }
 
     /// Counts commits: ticks after each, when [`known_at`](Self::known_at) tells of it.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+        self.known.changes.subscribe()
     }
 
-    /// The file.
+    /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn location(&self) -> &Location {
+        &self.location
     }
 
-    /// The linker's place in the feed stream: one past the last message that it has decided on.
+    /// The linker's place in each partition of the feed stream: one past the last message that it has decided on.
     ///
     /// # Errors
     /// [`QueryError::Store`].
-    pub async fn linker_cursor(&self) -> Result<u64, QueryError> {
-        let next: Option<i64> = sqlx::query_scalar("SELECT next FROM linker").fetch_optional(self.readers()).await?;
-        Ok(next.map_or(0, i64::cast_unsigned))
+    pub async fn linker_cursor(&self) -> Result<Cut, QueryError> {
+        let mut conn = self.readers.acquire().await?;
+        let mut cut = Cut::default();
+        for row in conn.session().all("SELECT partition, next FROM linker", vec![]).await? {
+            let number = u32::try_from(sql::get::<i64>(&row, 0)?)
+                .map_err(|_| StoreError::Unreadable { table: "linker", column: "partition" })?;
+            cut.0.insert(Stream::Feed.partition(number), sql::get_u64(&row, 1)?);
+        }
+        Ok(cut)
     }
 
-    /// Keeps the linker's place.
+    /// Keeps the linker's place in the partitions that `place` names.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn set_linker_cursor(&self, next: u64) -> Result<(), StoreError> {
-        sqlx::query("INSERT OR REPLACE INTO linker (only, next) VALUES (1, ?)")
-            .bind(bulk::sql(next))
-            .execute(&mut *self.writer.lock().await)
-            .await?;
-        Ok(())
+    pub async fn set_linker_cursor(&self, place: &Cut) -> Result<(), StoreError> {
+        const PUT: Multi = Multi {
+            sql: "INSERT INTO linker (partition, next) {rows} ON CONFLICT (partition) DO UPDATE SET next = excluded.next",
+            columns: &[Column::Int, Column::Int],
+        };
+        let places: Vec<_> = place.0.iter().filter(|(partition, _)| partition.stream == Stream::Feed).collect();
+        let mut writer = self.writer.lock().await;
+        let mut tx = writer.begin().await?;
+        bulk::write(&mut tx.session(), &PUT, &places, |values, (partition, next)| {
+            values.put(partition.number).put(**next);
+        })
+        .await?;
+        tx.commit().await
     }
 
-    /// Closes the file; every later call fails as unavailable.
+    /// Closes the store; every later call fails as unavailable.
     ///
     /// # Errors
-    /// [`StoreError`] where the last pages could not be moved from the write-ahead log into the file.
-    pub async fn close(self) -> Result<(), StoreError> {
+    /// [`StoreError`] where the last pages of a file could not be moved into it.
+    pub async fn close(mut self) -> Result<(), StoreError> {
+        self.learning.shutdown().await;
         self.readers.close().await;
-        let mut writer = self.writer.into_inner();
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await?;
-        Ok(writer.close().await?)
+        match self.writer.into_inner() {
+            Writer::Sqlite(writer) => sqlite::close(writer).await,
+            Writer::Postgres(pool) => {
+                pool.close().await;
+                Ok(())
+            }
+        }
     }
 
-    pub(crate) fn readers(&self) -> &SqlitePool {
+    pub(crate) fn readers(&self) -> &Pool {
         &self.readers
     }
 
-    pub(crate) fn writer(&self) -> &Mutex<SqliteConnection> {
+    pub(crate) fn writer(&self) -> &Mutex<Writer> {
         &self.writer
     }
 
@@ -167,69 +230,39 @@ impl ReadModel {
             }
             *size = asked.min(*size);
         }
-        let size = |stream: Stream| bulk::sql(seen.size(stream.partition(0)));
-        let sizes = Sizes { feed: size(Stream::Feed), identity: size(Stream::Identity) };
+        let sizes = Sizes::of(&seen);
         Ok((seen, sizes))
     }
 }
 
-fn options(path: &Path, mode: Mode) -> SqliteConnectOptions {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .page_size(4096)
-        .foreign_keys(false)
-        .statement_cache_capacity(512)
-        .row_buffer_size(1024)
-        .pragma("temp_store", "MEMORY")
-        .disable_statement_logging();
-    match mode {
-        Mode::Live => options
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .pragma("cache_size", "-131072")
-            .pragma("wal_autocheckpoint", "32768"),
-        Mode::Rebuild => options
-            .journal_mode(SqliteJournalMode::Off)
-            .synchronous(SqliteSynchronous::Off)
-            .pragma("cache_size", "-524288"),
+impl Writer {
+    /// Begins a transaction that will write.
+    pub(crate) async fn begin(&mut self) -> Result<Tx<'_>, StoreError> {
+        Ok(match self {
+            Self::Sqlite(conn) => Tx::Sqlite(conn.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
     }
 }
 
-fn reader_options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .statement_cache_capacity(128)
-        .row_buffer_size(1100)
-        .pragma("cache_size", "-16384")
-        .pragma("mmap_size", "8589934592")
-        .disable_statement_logging()
-}
-
-async fn create_or_check(conn: &mut SqliteConnection, path: &Path) -> Result<(), OpenModelError> {
-    let failed = |error: sqlx::Error| OpenModelError::Store { path: path.to_owned(), source: error.into() };
-    let pragma = |name| sqlx::query_scalar::<_, i64>(name);
-    let found = pragma("PRAGMA user_version").fetch_one(&mut *conn).await.map_err(failed)?;
-    let application = pragma("PRAGMA application_id").fetch_one(&mut *conn).await.map_err(failed)?;
-    let tables = pragma("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *conn).await.map_err(failed)?;
-    match (application, found, tables) {
-        (APPLICATION_ID, VERSION, _) => Ok(()),
-        (APPLICATION_ID, ..) => Err(OpenModelError::Version { path: path.to_owned(), found, wanted: VERSION }),
-        (0, 0, 0) => create(conn).await.map_err(failed),
-        _ => Err(OpenModelError::Foreign { path: path.to_owned() }),
+impl Known {
+    pub(crate) fn cut(&self) -> Cut {
+        self.cut.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
 
-/// All in one transaction: a file is a read model or is empty.
-async fn create(conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
-    sqlx::query("INSERT INTO projection (name, version) VALUES ('weft', ?)")
-        .bind(VERSION)
-        .execute(&mut *transaction)
-        .await?;
-    let marks = format!("PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION_ID}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *transaction).await?;
-    transaction.commit().await
+    /// Takes in how far the cursors have come. They never go back, and news may arrive out of order.
+    pub(crate) fn learn(&self, cut: &Cut) {
+        {
+            let mut known = self.cut.write().unwrap_or_else(PoisonError::into_inner);
+            let before = known.clone();
+            for (partition, size) in &cut.0 {
+                let held = known.0.entry(*partition).or_insert(0);
+                *held = (*held).max(*size);
+            }
+            if *known == before {
+                return;
+            }
+        }
+        self.changes.send_modify(|commits| *commits += 1);
+    }
 }

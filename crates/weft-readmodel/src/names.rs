@@ -1,10 +1,11 @@
 //! How names are compared: case, accents and punctuation fall away.
 
 /// The key under which a name is searched: lower-case letters and digits of it, without accents. Empty where the name
-/// has none.
+/// has none; of a name that is longer than any, its beginning.
 pub(crate) fn search_key(name: &str) -> String {
-    let mut key = String::with_capacity(name.len());
-    for letter in name.chars().flat_map(char::to_lowercase) {
+    const LETTERS_MAX: usize = 256;
+    let mut key = String::with_capacity(name.len().min(LETTERS_MAX));
+    for letter in name.chars().take(LETTERS_MAX).flat_map(char::to_lowercase) {
         match unaccented(letter) {
             Some(letters) => key.push_str(letters),
             None if letter.is_alphanumeric() => key.push(letter),

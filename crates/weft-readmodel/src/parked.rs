@@ -5,81 +5,83 @@
 
 use std::collections::HashSet;
 
-use sqlx::SqliteConnection;
-use weft_model::Stream;
+use weft_model::{Pseudonym, Stream};
 
 use crate::{
     batch::{STREAMS, code},
     bulk::{self, Multi},
     error::StoreError,
+    records::read_pseudonym,
+    sql::{self, Column, Session},
 };
 
 /// Parked records among those that a set of batches touches, and the rows that folding makes.
 #[derive(Debug, Default)]
 pub(crate) struct Parking {
-    held: HashSet<(i64, Stream)>,
-    records: Vec<(i64, Stream, u64, &'static str)>,
-    events: Vec<(Stream, u64, Option<i64>, &'static str)>,
+    held: HashSet<(Pseudonym, Stream)>,
+    records: Vec<(Pseudonym, Stream, i64, &'static str)>,
+    events: Vec<(Stream, i64, Option<Pseudonym>, &'static str)>,
 }
 
 impl Parking {
     /// True, and the event is put behind the others, where its record is parked.
-    pub(crate) fn waits(&mut self, stream: Stream, record_no: i64, offset: u64) -> bool {
-        let waits = self.held.contains(&(record_no, stream));
+    pub(crate) fn waits(&mut self, stream: Stream, record: Pseudonym, at: i64) -> bool {
+        let waits = self.held.contains(&(record, stream));
         if waits {
-            self.events.push((stream, offset, Some(record_no), code::WAITING));
+            self.events.push((stream, at, Some(record), code::WAITING));
         }
         waits
     }
 
-    /// Parks a record from `offset` on; an event of no record parks alone.
-    pub(crate) fn park(&mut self, stream: Stream, record_no: Option<i64>, offset: u64, why: &'static str) {
-        self.events.push((stream, offset, record_no, why));
-        if let Some(record_no) = record_no
-            && self.held.insert((record_no, stream))
+    /// Parks a record from `at` on; an event of no record parks alone.
+    pub(crate) fn park(&mut self, stream: Stream, record: Option<Pseudonym>, at: i64, why: &'static str) {
+        self.events.push((stream, at, record, why));
+        if let Some(record) = record
+            && self.held.insert((record, stream))
         {
-            self.records.push((record_no, stream, offset, why));
+            self.records.push((record, stream, at, why));
         }
     }
 
-    pub(crate) async fn load(&mut self, conn: &mut SqliteConnection, records: &[i64]) -> Result<(), StoreError> {
+    pub(crate) async fn load(&mut self, conn: &mut Session<'_>, records: &[Pseudonym]) -> Result<(), StoreError> {
         // Nearly always there is none at all.
-        let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM parked)").fetch_one(&mut *conn).await?;
-        if !any {
+        if !conn.value("SELECT EXISTS (SELECT 1 FROM parked)", vec![]).await? {
             return Ok(());
         }
         const PARKED: Multi = Multi {
-            before: "SELECT p.record_no, p.stream FROM (VALUES ",
-            columns: 1,
-            after: ") AS k CROSS JOIN parked AS p ON p.record_no = k.column1",
+            sql: "SELECT p.pseudonym, p.stream FROM ({rows}) AS k {lookup} parked AS p ON p.pseudonym = k.column1",
+            columns: &[Column::Bytes],
         };
-        let rows = bulk::read(conn, &PARKED, records, |values, record_no| {
-            values.put(*record_no);
+        let rows = bulk::read(conn, &PARKED, records, |values, record| {
+            values.put(record.0.as_slice());
         });
         for row in rows.await? {
-            let name: &str = bulk::get(&row, 1)?;
+            let name: &str = sql::get(&row, 1)?;
             let stream = STREAMS.into_iter().find(|s| s.name() == name);
             let stream = stream.ok_or(StoreError::Unreadable { table: "parked", column: "stream" })?;
-            self.held.insert((bulk::get(&row, 0)?, stream));
+            self.held.insert((read_pseudonym(sql::get(&row, 0)?, "parked")?, stream));
         }
         Ok(())
     }
 
-    pub(crate) async fn store(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
-        const RECORD: Multi =
-            Multi { before: "INSERT INTO parked (record_no, stream, known_from, code) VALUES ", columns: 4, after: "" };
-        const EVENT: Multi = Multi {
-            before: "INSERT INTO parked_event (stream, known_from, record_no, code) VALUES ",
-            columns: 4,
-            after: "",
+    pub(crate) async fn store(&self, conn: &mut Session<'_>) -> Result<(), StoreError> {
+        const RECORD: Multi = Multi {
+            sql: "INSERT INTO parked (pseudonym, stream, known_from, code) {rows}",
+            columns: &[Column::Bytes, Column::Text, Column::Int, Column::Text],
         };
-        bulk::write(conn, &RECORD, &self.records, |values, (record_no, stream, offset, code)| {
-            values.put(*record_no).put(stream.name()).put_u64(*offset).put(*code);
+        const EVENT: Multi = Multi {
+            sql: "INSERT INTO parked_event (stream, known_from, pseudonym, code) {rows}",
+            columns: &[Column::Text, Column::Int, Column::Bytes, Column::Text],
+        };
+        bulk::write(conn, &RECORD, &self.records, |values, (record, stream, at, code)| {
+            values.put(record.0.as_slice()).put(stream.name()).put(*at).put(*code);
         })
         .await?;
-        bulk::write(conn, &EVENT, &self.events, |values, (stream, offset, record_no, code)| {
-            values.put(stream.name()).put_u64(*offset).put(*record_no).put(*code);
+        bulk::write(conn, &EVENT, &self.events, |values, (stream, at, record, code)| {
+            let record = record.as_ref().map(|record| record.0.as_slice());
+            values.put(stream.name()).put(*at).put(record).put(*code);
         })
-        .await
+        .await?;
+        Ok(())
     }
 }

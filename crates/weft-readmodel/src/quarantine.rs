@@ -1,11 +1,11 @@
 //! Quarantine: messages that are kept and not projected further, because their control id was taken or because nothing
 //! could be made of them.
 
-use sqlx::SqliteConnection;
-
 use crate::{
+    batch::Incoming,
     bulk::{self, Multi},
     error::StoreError,
+    sql::{Column, Session},
 };
 
 /// Messages that a set of batches holds back.
@@ -14,22 +14,25 @@ pub(crate) struct Quarantine<'a>(Vec<Held<'a>>);
 
 #[derive(Debug)]
 struct Held<'a> {
-    offset: u64,
-    feed: &'a str,
+    known_from: i64,
+    event: &'a Incoming,
     body: &'a [u8],
 }
 
 impl<'a> Quarantine<'a> {
-    pub(crate) fn fold(&mut self, feed: &'a str, body: &'a [u8], offset: u64) {
-        self.0.push(Held { offset, feed, body });
+    pub(crate) fn fold(&mut self, event: &'a Incoming, body: &'a [u8], at: i64) {
+        self.0.push(Held { known_from: at, event, body });
     }
 
-    pub(crate) async fn store(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
-        const INSERT: Multi =
-            Multi { before: "INSERT INTO quarantine (known_from, feed, body) VALUES ", columns: 3, after: "" };
+    pub(crate) async fn store(&self, conn: &mut Session<'_>) -> Result<(), StoreError> {
+        const INSERT: Multi = Multi {
+            sql: "INSERT INTO quarantine (known_from, feed, received_us, body) {rows}",
+            columns: &[Column::Int, Column::Text, Column::Int, Column::Bytes],
+        };
         bulk::write(conn, &INSERT, &self.0, |values, held| {
-            values.put_u64(held.offset).put(held.feed).put(held.body);
+            values.put(held.known_from).put(held.event.feed.as_str()).put(held.event.received_us).put(held.body);
         })
-        .await
+        .await?;
+        Ok(())
     }
 }

@@ -17,7 +17,9 @@ use crate::{
     cursor,
     error::{OpenModelError, ProjectError, StoreError},
     follow::{Follow, Patience},
-    model::{Mode, ReadModel},
+    location::Location,
+    model::{Mode, ReadModel, Writer},
+    sqlite,
 };
 
 /// Events applied in one transaction: the more, the closer together rows of a record are written.
@@ -49,7 +51,7 @@ impl RebuildReport {
 /// [`ProjectError`]; there is no file then.
 pub async fn rebuild(log: SharedLog, path: &Path, upto: Option<&Cut>) -> Result<RebuildReport, ProjectError> {
     if path.exists() {
-        return Err(ProjectError::Exists(path.to_owned()));
+        return Err(ProjectError::Exists(path.into()));
     }
     let report = build(log, path, upto).await;
     if report.is_err() {
@@ -61,8 +63,10 @@ pub async fn rebuild(log: SharedLog, path: &Path, upto: Option<&Cut>) -> Result<
 
 async fn build(log: SharedLog, path: &Path, upto: Option<&Cut>) -> Result<RebuildReport, ProjectError> {
     let start = Instant::now();
-    let model = ReadModel::open_as(path, Mode::Rebuild).await?;
-    for partition in cursor::followed() {
+    let model = ReadModel::open_as(path.into(), Mode::Rebuild).await?;
+    let partitions = cursor::followed(log.partitions());
+    model.follow(&partitions).await?;
+    for partition in partitions {
         let mut end = log.size(partition).await?;
         end = upto.map_or(end, |cut| end.min(cut.size(partition)));
         let mut follow = Follow::start(log.clone(), partition.at(0), PAGE, Patience::ReadTo(end));
@@ -82,11 +86,12 @@ async fn build(log: SharedLog, path: &Path, upto: Option<&Cut>) -> Result<Rebuil
 
 /// Makes the file a live one, and durable.
 async fn finish(model: ReadModel, path: &Path) -> Result<(), ProjectError> {
-    let pragma = sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *model.writer().lock().await).await;
-    pragma.map_err(StoreError::from)?;
+    if let Writer::Sqlite(writer) = &mut *model.writer().lock().await {
+        sqlite::go_live(writer).await?;
+    }
     model.close().await?;
     let synced = fs::File::open(path).and_then(|file| file.sync_all());
     let failed = |error| StoreError::Unavailable(sqlx::Error::Io(error));
-    synced.map_err(|error| OpenModelError::Store { path: path.to_owned(), source: failed(error) })?;
+    synced.map_err(|error| OpenModelError::Store { location: Location::from(path), source: failed(error) })?;
     Ok(())
 }

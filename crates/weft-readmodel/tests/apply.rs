@@ -13,9 +13,23 @@ use common::*;
 use weft_model::{NhsNumber, Payload, Stream, Verdict};
 use weft_readmodel::{ApplyError, Batch, OpenModelError, ReadModel};
 
+on_both! {
+    the_newest_word_of_the_source_stands,
+    a_fact_that_loses_its_line_leaves_the_timeline,
+    one_message_may_tell_a_fact_twice,
+    a_batch_that_leaves_a_gap_is_refused,
+    effects_and_cursor_commit_together,
+    what_cannot_be_applied_parks_its_record_and_nobody_else,
+    an_event_of_no_record_parks_alone,
+    conflict_and_quarantine_are_kept_and_go_no_further,
+    shredded_events_are_counted_and_tell_nothing,
+    feeds_are_registered_changed_paused_and_resumed,
+    late_demographics_change_nothing_that_is_known,
+}
+
 /// Tells `facts` of record 1, each in a message of its own, and reads the timeline.
-async fn check(facts: Vec<weft_model::proto::event::Fact>, wanted: &[&str]) {
-    let store = store().await;
+async fn check(on: On, facts: Vec<weft_model::proto::event::Fact>, wanted: &[&str]) {
+    let store = store(on).await;
     store.tell(vec![link(1, 1)]).await;
     for (n, fact) in (0..).zip(facts) {
         store.tell(vec![message(1, n, vec![fact])]).await;
@@ -23,45 +37,42 @@ async fn check(facts: Vec<weft_model::proto::event::Fact>, wanted: &[&str]) {
     assert_eq!(store.titles(1).await.unwrap(), wanted);
 }
 
-#[tokio::test]
-async fn the_newest_word_of_the_source_stands() {
+async fn the_newest_word_of_the_source_stands(on: On) {
     let first = || fact("a", "first", 10, 10);
-    check(vec![first()], &["first"]).await;
-    check(vec![first(), first()], &["first"]).await;
-    check(vec![first(), fact("a", "second", 10, 20)], &["second"]).await;
-    check(vec![first(), fact("a", "second", 10, 10)], &["second"]).await;
-    check(vec![first(), fact("a", "late", 10, 5)], &["first"]).await;
+    check(on, vec![first()], &["first"]).await;
+    check(on, vec![first(), first()], &["first"]).await;
+    check(on, vec![first(), fact("a", "second", 10, 20)], &["second"]).await;
+    check(on, vec![first(), fact("a", "second", 10, 10)], &["second"]).await;
+    check(on, vec![first(), fact("a", "late", 10, 5)], &["first"]).await;
     // The same told again at 30: what was recorded at 20 is late by then.
-    check(vec![first(), fact("a", "first", 10, 30), fact("a", "late", 10, 20)], &["first"]).await;
-    check(vec![first(), fact("b", "other", 20, 20)], &["other", "first"]).await;
-    check(vec![fact("b", "other", 20, 20), first()], &["other", "first"]).await;
+    check(on, vec![first(), fact("a", "first", 10, 30), fact("a", "late", 10, 20)], &["first"]).await;
+    check(on, vec![first(), fact("b", "other", 20, 20)], &["other", "first"]).await;
+    check(on, vec![fact("b", "other", 20, 20), first()], &["other", "first"]).await;
     // Corrected: it happened at another time.
-    check(vec![first(), fact("b", "other", 20, 20), fact("a", "first moved", 30, 30)], &["first moved", "other"]).await;
-    check(vec![first(), withdrawn(fact("a", "first", 10, 20))], &[]).await;
-    check(vec![first(), withdrawn(fact("a", "first", 10, 20)), fact("a", "first", 10, 30)], &["first"]).await;
-    check(vec![first(), withdrawn(fact("a", "first", 10, 5))], &["first"]).await;
+    check(on, vec![first(), fact("b", "other", 20, 20), fact("a", "first moved", 30, 30)], &["first moved", "other"])
+        .await;
+    check(on, vec![first(), withdrawn(fact("a", "first", 10, 20))], &[]).await;
+    check(on, vec![first(), withdrawn(fact("a", "first", 10, 20)), fact("a", "first", 10, 30)], &["first"]).await;
+    check(on, vec![first(), withdrawn(fact("a", "first", 10, 5))], &["first"]).await;
 }
 
-#[tokio::test]
-async fn a_fact_that_loses_its_line_leaves_the_timeline() {
+async fn a_fact_that_loses_its_line_leaves_the_timeline(on: On) {
     let silent = |recorded_us| weft_model::proto::event::Fact { line: None, ..fact("a", "silent", 10, recorded_us) };
-    check(vec![silent(1)], &[]).await;
-    check(vec![fact("a", "first", 10, 10), silent(20)], &[]).await;
-    check(vec![fact("a", "first", 10, 10), silent(20), fact("a", "again", 10, 30)], &["again"]).await;
-    check(vec![fact("a", "first", 10, 10), silent(20), fact("a", "late", 10, 15)], &[]).await;
+    check(on, vec![silent(1)], &[]).await;
+    check(on, vec![fact("a", "first", 10, 10), silent(20)], &[]).await;
+    check(on, vec![fact("a", "first", 10, 10), silent(20), fact("a", "again", 10, 30)], &["again"]).await;
+    check(on, vec![fact("a", "first", 10, 10), silent(20), fact("a", "late", 10, 15)], &[]).await;
 }
 
-#[tokio::test]
-async fn one_message_may_tell_a_fact_twice() {
-    let store = store().await;
+async fn one_message_may_tell_a_fact_twice(on: On) {
+    let store = store(on).await;
     let twice = vec![fact("a", "first", 10, 10), fact("a", "second", 10, 10)];
     store.tell(vec![link(1, 1), message(1, 1, twice)]).await;
     assert_eq!(store.titles(1).await.unwrap(), ["second"]);
 }
 
-#[tokio::test]
-async fn a_batch_that_leaves_a_gap_is_refused() {
-    let store = store().await;
+async fn a_batch_that_leaves_a_gap_is_refused(on: On) {
+    let store = store(on).await;
     store.tell(vec![message(1, 1, vec![])]).await;
     let before = store.digest().await;
     for from in [0, 2] {
@@ -80,17 +91,18 @@ async fn a_batch_that_leaves_a_gap_is_refused() {
 }
 
 /// However far applying came, there are all of the effects and the cursor, or none.
-#[tokio::test]
-async fn effects_and_cursor_commit_together() {
+async fn effects_and_cursor_commit_together(on: On) {
     let events =
         || vec![message_of(1, 1, "Lovelace", vec![fact("a", "first", 10, 10), movement("V", "m", "arrived", "6B", 5)])];
-    let whole = store().await;
+    let whole = store(on).await;
     whole.tell(events()).await;
     let whole = whole.digest().await;
-    let empty = store().await.digest().await;
+    let empty = store(on).await.digest().await;
     let mut seen = [0, 0];
-    for polls in 0.. {
-        let store = store().await;
+    // PostgreSQL is looked at more seldom: there is a conversation behind every poll.
+    let step = if on == On::Sqlite { 1 } else { 12 };
+    for polls in (0..).step_by(step) {
+        let store = store(on).await;
         let ended = {
             let mut applying = pin!(store.model.apply(vec![Batch::new(FEED, 0, events())]));
             let mut ended = false;
@@ -103,9 +115,9 @@ async fn effects_and_cursor_commit_together() {
             }
             ended
         };
-        let path = store.dir.path().join("readmodel.db");
-        drop(store.model);
-        let model = ReadModel::open(&path).await.unwrap();
+        let Store { model, place } = store;
+        drop(model);
+        let model = place.model("live").await;
         let digest = model.digest(None).await.unwrap();
         let applied = model.known_at().size(FEED) == 1;
         assert_eq!(digest, if applied { whole.clone() } else { empty.clone() }, "after {polls} polls");
@@ -118,8 +130,7 @@ async fn effects_and_cursor_commit_together() {
     assert!(seen[0] > 0, "{seen:?}");
 }
 
-#[tokio::test]
-async fn what_cannot_be_applied_parks_its_record_and_nobody_else() {
+async fn what_cannot_be_applied_parks_its_record_and_nobody_else(on: On) {
     let broken = |wrong: fn(&mut weft_model::proto::event::MessageReceived)| {
         let mut event = message(1, 2, vec![fact("b", "second", 20, 20), fact("c", "third", 30, 30)]);
         if let Payload::MessageReceived(message) = &mut event.payload {
@@ -133,7 +144,7 @@ async fn what_cannot_be_applied_parks_its_record_and_nobody_else() {
         broken(|m| m.facts[1].occurred = None),
         with_verdict(broken(|_| ()), Verdict::Unspecified),
     ] {
-        let store = store().await;
+        let store = store(on).await;
         let before = vec![link(1, 1), link(2, 2), message(1, 1, vec![fact("a", "first", 10, 10)])];
         store.tell(before).await;
         store.tell(vec![event]).await;
@@ -157,9 +168,8 @@ async fn what_cannot_be_applied_parks_its_record_and_nobody_else() {
     }
 }
 
-#[tokio::test]
-async fn an_event_of_no_record_parks_alone() {
-    let store = store().await;
+async fn an_event_of_no_record_parks_alone(on: On) {
+    let store = store(on).await;
     let mut nobody = message(1, 1, vec![]);
     nobody.header.source_record.clear();
     store.tell(vec![nobody, message(1, 2, vec![fact("a", "first", 1, 1)]), link(1, 1), switch("unknown", true)]).await;
@@ -167,9 +177,8 @@ async fn an_event_of_no_record_parks_alone() {
     assert_eq!(store.model.parked_events().await.unwrap(), 2);
 }
 
-#[tokio::test]
-async fn conflict_and_quarantine_are_kept_and_go_no_further() {
-    let store = store().await;
+async fn conflict_and_quarantine_are_kept_and_go_no_further(on: On) {
+    let store = store(on).await;
     let told = || message_of(1, 1, "Lovelace", vec![fact("a", "first", 1, 1)]);
     store
         .tell(vec![with_verdict(told(), Verdict::Quarantined), with_verdict(told(), Verdict::Conflict), link(1, 1)])
@@ -181,15 +190,14 @@ async fn conflict_and_quarantine_are_kept_and_go_no_further() {
     let offsets: Vec<u64> = all.iter().map(|held| held.position.unwrap().offset).collect();
     assert_eq!(offsets, [1, 0]);
     assert_eq!(all[0].issues[0].code, "date-unreadable");
-    assert_eq!(store.model.quarantine(Some("feed-1"), 1, Some(1)).await.unwrap(), all[1..]);
+    assert_eq!(store.model.quarantine(Some("feed-1"), 1, Some(FEED.at(1))).await.unwrap(), all[1..]);
     assert_eq!(store.model.quarantine(Some("feed-0"), 9, None).await.unwrap(), []);
-    assert_eq!(store.model.quarantined(1).await.unwrap().as_ref(), Some(&all[0]));
-    assert_eq!(store.model.quarantined(2).await.unwrap(), None);
+    assert_eq!(store.model.quarantined(FEED.at(1)).await.unwrap().as_ref(), Some(&all[0]));
+    assert_eq!(store.model.quarantined(FEED.at(2)).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn shredded_events_are_counted_and_tell_nothing() {
-    let store = store().await;
+async fn shredded_events_are_counted_and_tell_nothing(on: On) {
+    let store = store(on).await;
     let mut batch = Batch::starting(FEED, 0);
     batch.push_shredded(message(1, 1, vec![]).header);
     batch.push_shredded(with_verdict(message(1, 1, vec![]), Verdict::Quarantined).header);
@@ -202,9 +210,8 @@ async fn shredded_events_are_counted_and_tell_nothing() {
     assert_eq!(store.model.quarantine(None, 9, None).await.unwrap()[0].issues, []);
 }
 
-#[tokio::test]
-async fn feeds_are_registered_changed_paused_and_resumed() {
-    let store = store().await;
+async fn feeds_are_registered_changed_paused_and_resumed(on: On) {
+    let store = store(on).await;
     let paused = || async { store.model.feed("pas").await.unwrap().map(|feed| (feed.paused, feed.revision)) };
     assert_eq!(paused().await, None);
     store.tell(vec![register("pas", "one"), register("lab", "two")]).await;
@@ -217,9 +224,8 @@ async fn feeds_are_registered_changed_paused_and_resumed() {
     assert_eq!(names, ["lab", "pas"]);
 }
 
-#[tokio::test]
-async fn late_demographics_change_nothing_that_is_known() {
-    let store = store().await;
+async fn late_demographics_change_nothing_that_is_known(on: On) {
+    let store = store(on).await;
     store.tell(vec![link(1, 1), message_of(1, 20, "Lovelace", vec![]), message_of(1, 10, "Byron", vec![])]).await;
     let family = || async {
         let shown = store.model.person(person(1), None).await.unwrap().unwrap();

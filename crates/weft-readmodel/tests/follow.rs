@@ -10,7 +10,7 @@ use common::*;
 use tokio_util::sync::CancellationToken;
 use weft_log::{Draft, MemoryLog, Same, SharedLog, Vault};
 use weft_model::{Event, Payload, Random, Verdict};
-use weft_readmodel::{ProjectError, ReadModel, project, rebuild};
+use weft_readmodel::{ProjectError, ReadModel, Repeats, project, rebuild};
 
 /// Enough for tests: every call another sequence.
 struct Counter(std::sync::atomic::AtomicU64);
@@ -103,7 +103,7 @@ async fn live_restarted_and_rebuilt_hold_the_same() {
     world.append(events(60)).await;
     let model = world.model("live.db").await;
     let shutdown = CancellationToken::new();
-    let role = tokio::spawn(project(world.log.clone(), model.clone(), shutdown.clone()));
+    let role = tokio::spawn(project(world.log.clone(), model.clone(), Repeats::Never, shutdown.clone()));
     caught_up(&world.log, &model).await;
     let early = model.known_at();
     world.append(events(150).split_off(65)).await;
@@ -114,7 +114,7 @@ async fn live_restarted_and_rebuilt_hold_the_same() {
     // The role starts again where it ended.
     world.append(events(200).split_off(155)).await;
     let shutdown = CancellationToken::new();
-    let role = tokio::spawn(project(world.log.clone(), model.clone(), shutdown.clone()));
+    let role = tokio::spawn(project(world.log.clone(), model.clone(), Repeats::Never, shutdown.clone()));
     caught_up(&world.log, &model).await;
     shutdown.cancel();
     role.await.unwrap().unwrap();
@@ -138,7 +138,7 @@ async fn live_restarted_and_rebuilt_hold_the_same() {
     // The rebuilt file goes on as a live one.
     world.append(events(210).split_off(205)).await;
     let shutdown = CancellationToken::new();
-    let role = tokio::spawn(project(world.log.clone(), rebuilt.clone(), shutdown.clone()));
+    let role = tokio::spawn(project(world.log.clone(), rebuilt.clone(), Repeats::Never, shutdown.clone()));
     caught_up(&world.log, &rebuilt).await;
     shutdown.cancel();
     role.await.unwrap().unwrap();
@@ -150,7 +150,7 @@ async fn a_projector_waits_for_a_log_that_is_closed_until_it_is_told_to_end() {
     let world = world();
     let model = world.model("live.db").await;
     let shutdown = CancellationToken::new();
-    let role = tokio::spawn(project(world.log.clone(), model.clone(), shutdown.clone()));
+    let role = tokio::spawn(project(world.log.clone(), model.clone(), Repeats::Never, shutdown.clone()));
     world.log.close().await;
     shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(20), role).await.unwrap().unwrap().unwrap();

@@ -151,8 +151,8 @@ fn by_stream(steps: &[Step]) -> Vec<Batch> {
 
 /// One store is told everything at once, stream after stream; the other event by event, as the streams interleave. What
 /// the first says of every cut that the second passes through is what the second says then.
-async fn check(steps: &[Step], chunk: usize) {
-    let (whole, grown) = (store().await, store().await);
+async fn check(on: On, steps: &[Step], chunk: usize) {
+    let (whole, grown) = (store(on).await, store(on).await);
     whole.model.apply(by_stream(steps)).await.unwrap();
     for steps in steps.chunks(chunk) {
         grown.tell(steps.iter().map(make).collect()).await;
@@ -172,6 +172,6 @@ proptest! {
         chunk in 1..4usize,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(check(&steps, chunk));
+        runtime.block_on(check(On::Sqlite, &steps, chunk));
     }
 }

@@ -15,9 +15,26 @@ use weft_model::{
 };
 use weft_readmodel::{Demographic, QueryError};
 
+on_both! {
+    a_timeline_is_the_records_of_a_person_together,
+    a_merge_and_its_end_move_no_rows,
+    a_merge_that_would_close_a_circle_parks_the_retired_record,
+    a_retired_record_without_a_linked_survivor_keeps_its_person,
+    filters,
+    a_person_of_many_records_has_one_timeline,
+    a_walk_shows_one_state_while_events_are_applied,
+    changes_are_what_a_stream_has_not_shown,
+    an_entry_leads_to_its_fact,
+    persons_are_found,
+    a_name_that_changed_is_found_as_of_then,
+    a_person_shows_why_its_records_are_together,
+    a_cut_ahead_of_the_projection_is_not_answered,
+    the_linker_starts_from_what_it_had_seen,
+}
+
 /// Two persons of two records each, record n told of once at n * 10.
-async fn two_persons() -> Store {
-    let store = store().await;
+async fn two_persons(on: On) -> Store {
+    let store = store(on).await;
     for n in 1..=4 {
         let facts = vec![fact("a", &format!("{n}"), i64::from(n) * 10, 1), movement("V", "m", "arrived", "6B", 5)];
         store.tell(vec![message_of(n, 1, "Lovelace", facts), link(n, 1 + n / 3)]).await;
@@ -25,17 +42,15 @@ async fn two_persons() -> Store {
     store
 }
 
-#[tokio::test]
-async fn a_timeline_is_the_records_of_a_person_together() {
-    let store = two_persons().await;
+async fn a_timeline_is_the_records_of_a_person_together(on: On) {
+    let store = two_persons(on).await;
     assert_eq!(store.titles(1).await.unwrap(), ["2", "1", "arrived 6B", "arrived 6B"]);
     assert_eq!(store.titles(2).await.unwrap(), ["4", "3", "arrived 6B", "arrived 6B"]);
     assert_eq!(store.titles(9).await, None);
 }
 
-#[tokio::test]
-async fn a_merge_and_its_end_move_no_rows() {
-    let store = two_persons().await;
+async fn a_merge_and_its_end_move_no_rows(on: On) {
+    let store = two_persons(on).await;
     let apart = [walk(&store.model, person(1), 9, None).await, walk(&store.model, person(2), 9, None).await];
     let before = store.model.known_at();
     store.tell(vec![merge(3, 1)]).await;
@@ -47,13 +62,7 @@ async fn a_merge_and_its_end_move_no_rows() {
     assert_eq!(store.titles(1).await, None);
     // Taken back, both are as if nothing had been.
     let size = i64::try_from(store.model.known_at().size(IDENTITY)).unwrap();
-    let path = store.dir.path().join("readmodel.db");
-    {
-        use sqlx::{ConnectOptions, Connection};
-        let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
-        sqlx::query("UPDATE merge SET known_to = ?").bind(size).execute(&mut conn).await.unwrap();
-        conn.close().await.unwrap();
-    }
+    execute(store.model.location(), format!("UPDATE merge SET known_to = {size}")).await;
     store.tell(vec![link(2, 1), link(9, 9)]).await;
     let restored = [walk(&store.model, person(1), 9, None).await, walk(&store.model, person(2), 9, None).await];
     assert_eq!(restored, apart);
@@ -62,9 +71,8 @@ async fn a_merge_and_its_end_move_no_rows() {
     assert_eq!(then, apart);
 }
 
-#[tokio::test]
-async fn a_merge_that_would_close_a_circle_parks_the_retired_record() {
-    let store = two_persons().await;
+async fn a_merge_that_would_close_a_circle_parks_the_retired_record(on: On) {
+    let store = two_persons(on).await;
     store.tell(vec![merge(3, 1), merge(1, 2), merge(2, 3)]).await;
     assert_eq!(store.model.parked_events().await.unwrap(), 1);
     assert_eq!(store.titles(1).await.unwrap().len(), 6);
@@ -73,9 +81,8 @@ async fn a_merge_that_would_close_a_circle_parks_the_retired_record() {
     assert_eq!(store.titles(1).await.unwrap().len(), 6);
 }
 
-#[tokio::test]
-async fn a_retired_record_without_a_linked_survivor_keeps_its_person() {
-    let store = two_persons().await;
+async fn a_retired_record_without_a_linked_survivor_keeps_its_person(on: On) {
+    let store = two_persons(on).await;
     store.tell(vec![merge(1, 8)]).await;
     assert_eq!(store.titles(1).await.unwrap().len(), 4);
     store.tell(vec![link(8, 2)]).await;
@@ -83,8 +90,8 @@ async fn a_retired_record_without_a_linked_survivor_keeps_its_person() {
     assert_eq!(store.titles(2).await.unwrap().len(), 6);
 }
 
-async fn check(filter: TimelineFilter, wanted: &[&str]) {
-    let store = two_persons().await;
+async fn check(on: On, filter: TimelineFilter, wanted: &[&str]) {
+    let store = two_persons(on).await;
     store.tell(vec![message(1, 9, vec![withdrawn(fact("w", "w", 50, 50))])]).await;
     for limit in [1, 2, 100] {
         let (mut after, mut titles) = (None, Vec::new());
@@ -101,23 +108,21 @@ async fn check(filter: TimelineFilter, wanted: &[&str]) {
     }
 }
 
-#[tokio::test]
-async fn filters() {
+async fn filters(on: On) {
     let all = TimelineFilter::default;
-    check(all(), &["2", "1", "arrived 6B", "arrived 6B"]).await;
-    check(TimelineFilter { include_withdrawn: true, ..all() }, &["w", "2", "1", "arrived 6B", "arrived 6B"]).await;
-    check(TimelineFilter { kinds: vec![LineKind::Observation.into()], ..all() }, &["2", "1"]).await;
-    check(TimelineFilter { kinds: vec![LineKind::Death.into()], ..all() }, &[]).await;
-    check(TimelineFilter { organisations: vec!["ORG0".to_owned()], ..all() }, &["2", "arrived 6B"]).await;
-    check(TimelineFilter { organisations: vec!["ORG9".to_owned()], ..all() }, &[]).await;
-    check(TimelineFilter { occurred_from_us: Some(20), ..all() }, &["2"]).await;
-    check(TimelineFilter { occurred_to_us: Some(20), ..all() }, &["1", "arrived 6B", "arrived 6B"]).await;
-    check(TimelineFilter { occurred_from_us: Some(6), occurred_to_us: Some(20), ..all() }, &["1"]).await;
+    check(on, all(), &["2", "1", "arrived 6B", "arrived 6B"]).await;
+    check(on, TimelineFilter { include_withdrawn: true, ..all() }, &["w", "2", "1", "arrived 6B", "arrived 6B"]).await;
+    check(on, TimelineFilter { kinds: vec![LineKind::Observation.into()], ..all() }, &["2", "1"]).await;
+    check(on, TimelineFilter { kinds: vec![LineKind::Death.into()], ..all() }, &[]).await;
+    check(on, TimelineFilter { organisations: vec!["ORG0".to_owned()], ..all() }, &["2", "arrived 6B"]).await;
+    check(on, TimelineFilter { organisations: vec!["ORG9".to_owned()], ..all() }, &[]).await;
+    check(on, TimelineFilter { occurred_from_us: Some(20), ..all() }, &["2"]).await;
+    check(on, TimelineFilter { occurred_to_us: Some(20), ..all() }, &["1", "arrived 6B", "arrived 6B"]).await;
+    check(on, TimelineFilter { occurred_from_us: Some(6), occurred_to_us: Some(20), ..all() }, &["1"]).await;
 }
 
-#[tokio::test]
-async fn a_person_of_many_records_has_one_timeline() {
-    let store = store().await;
+async fn a_person_of_many_records_has_one_timeline(on: On) {
+    let store = store(on).await;
     for n in 1..=40 {
         store.tell(vec![message(n, 1, vec![fact("a", &n.to_string(), i64::from(n % 7), 1)]), link(n, 1)]).await;
     }
@@ -129,9 +134,8 @@ async fn a_person_of_many_records_has_one_timeline() {
     assert_eq!(walk(&store.model, person(1), 7, None).await.unwrap(), whole);
 }
 
-#[tokio::test]
-async fn a_walk_shows_one_state_while_events_are_applied() {
-    let store = two_persons().await;
+async fn a_walk_shows_one_state_while_events_are_applied(on: On) {
+    let store = two_persons(on).await;
     let whole = walk(&store.model, person(1), 100, None).await.unwrap();
     let filter = TimelineFilter { include_withdrawn: true, ..TimelineFilter::default() };
     let mut page = store.model.timeline(person(1), &filter, 1, None, None).await.unwrap().unwrap();
@@ -154,9 +158,8 @@ async fn a_walk_shows_one_state_while_events_are_applied() {
     assert_eq!(walked, whole);
 }
 
-#[tokio::test]
-async fn changes_are_what_a_stream_has_not_shown() {
-    let store = two_persons().await;
+async fn changes_are_what_a_stream_has_not_shown(on: On) {
+    let store = two_persons(on).await;
     let all = TimelineFilter::default();
     let changed = async |since: &weft_model::Cut| {
         let changes = store.model.entries_changed_since(person(1), &all, since).await.unwrap().unwrap();
@@ -178,9 +181,8 @@ async fn changes_are_what_a_stream_has_not_shown() {
     assert_eq!(changed(&since).await.0, Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn an_entry_leads_to_its_fact() {
-    let store = two_persons().await;
+async fn an_entry_leads_to_its_fact(on: On) {
+    let store = two_persons(on).await;
     let whole = walk(&store.model, person(1), 100, None).await.unwrap();
     for entry in &whole {
         let found = store.model.entry(person(1), &entry.entry_id, None).await.unwrap().unwrap();
@@ -192,9 +194,8 @@ async fn an_entry_leads_to_its_fact() {
     assert_eq!(store.model.entry(person(1), "no identifier", None).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn persons_are_found() {
-    let store = two_persons().await;
+async fn persons_are_found(on: On) {
+    let store = two_persons(on).await;
     store.tell(vec![message_of(7, 1, "Lovelace", vec![])]).await;
     let number = NhsNumber::parse(NHS_NUMBER).unwrap();
     let by_number = store.model.find_by_nhs_number(number, 9, None).await.unwrap();
@@ -233,9 +234,8 @@ async fn persons_are_found() {
     assert_eq!(Demographic::new(&DemographicQuery { family: "-".to_owned(), ..asked }), None);
 }
 
-#[tokio::test]
-async fn a_name_that_changed_is_found_as_of_then() {
-    let store = store().await;
+async fn a_name_that_changed_is_found_as_of_then(on: On) {
+    let store = store(on).await;
     store.tell(vec![link(1, 1), message_of(1, 1, "Byron", vec![])]).await;
     let before = store.model.known_at();
     store.tell(vec![message_of(1, 2, "Lovelace", vec![])]).await;
@@ -250,9 +250,8 @@ async fn a_name_that_changed_is_found_as_of_then() {
     }
 }
 
-#[tokio::test]
-async fn a_person_shows_why_its_records_are_together() {
-    let store = two_persons().await;
+async fn a_person_shows_why_its_records_are_together(on: On) {
+    let store = two_persons(on).await;
     store.tell(vec![merge(3, 1)]).await;
     let shown = store.model.person(person(1), None).await.unwrap().unwrap();
     let ids: Vec<&str> = shown.records.iter().map(|r| r.record.as_ref().unwrap().value.as_str()).collect();
@@ -264,9 +263,8 @@ async fn a_person_shows_why_its_records_are_together() {
     assert!(store.model.person(person(9), None).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_cut_ahead_of_the_projection_is_not_answered() {
-    let store = two_persons().await;
+async fn a_cut_ahead_of_the_projection_is_not_answered(on: On) {
+    let store = two_persons(on).await;
     let ahead = "feed/0/5".parse().unwrap();
     let refused = store.model.timeline(person(1), &TimelineFilter::default(), 1, None, Some(&ahead)).await;
     assert!(matches!(refused, Err(QueryError::Ahead { .. })), "{refused:?}");
@@ -274,14 +272,14 @@ async fn a_cut_ahead_of_the_projection_is_not_answered() {
     assert!(store.model.person(person(1), Some(&other_stream)).await.unwrap().is_some());
 }
 
-#[tokio::test]
-async fn the_linker_starts_from_what_it_had_seen() {
-    let store = two_persons().await;
+async fn the_linker_starts_from_what_it_had_seen(on: On) {
+    let store = two_persons(on).await;
     store.tell(vec![merge(3, 1), message_of(1, 50, "King", vec![]), message_of(6, 50, "New", vec![])]).await;
-    assert_eq!(store.model.linker_cursor().await.unwrap(), 0);
-    store.model.set_linker_cursor(4).await.unwrap();
-    let snapshot = store.model.linking_snapshot(4).await.unwrap();
-    assert_eq!((snapshot.feed_size, snapshot.identity_size), (4, 5));
+    assert_eq!(store.model.linker_cursor().await.unwrap(), weft_model::Cut::default());
+    let four = "feed/0/4".parse().unwrap();
+    store.model.set_linker_cursor(&four).await.unwrap();
+    let snapshot = store.model.linking_snapshot(&four).await.unwrap();
+    assert_eq!(snapshot.cut.to_string(), "feed/0/4,identity/0/5");
     let family = |demographics: &[u8]| {
         weft_model::proto::event::Demographics::decode(demographics).unwrap().names[0].family.clone()
     };
@@ -289,7 +287,7 @@ async fn the_linker_starts_from_what_it_had_seen() {
     assert!(snapshot.records.iter().all(|r| family(&r.demographics) == "Lovelace" && r.recorded_us == 1));
     assert_eq!(snapshot.links.len(), 4);
     assert_eq!(snapshot.merges, [(record_pseudonym(3), record_pseudonym(1))]);
-    let newest = store.model.linking_snapshot(u64::MAX).await.unwrap();
-    assert_eq!((newest.feed_size, newest.records.len()), (6, 5));
-    assert_eq!(store.model.linker_cursor().await.unwrap(), 4);
+    let newest = store.model.linking_snapshot(&weft_model::Cut::default()).await.unwrap();
+    assert_eq!((newest.cut.size(FEED), newest.records.len()), (6, 5));
+    assert_eq!(store.model.linker_cursor().await.unwrap(), four);
 }

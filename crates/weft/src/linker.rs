@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use weft_link::{Features, Index, Model, Outcome};
 use weft_log::{AppendError, Draft, OpenError, ReadLimit, Same, SharedLog};
 use weft_model::{
-    Clock, Event, Payload, PersonId, Position, Pseudonym, SourceRecordId, Stream, Verdict,
+    Clock, Cut, Event, Payload, PersonId, Position, Pseudonym, SourceRecordId, Stream, Verdict,
     proto::event::{Demographics, MessageReceived, RecordsMerged},
 };
 use weft_readmodel::ReadModel;
@@ -65,7 +65,9 @@ impl Linker {
         clock: Arc<dyn Clock>,
         place: watch::Sender<u64>,
     ) -> anyhow::Result<Self> {
-        let next = model.linker_cursor().await?.max(decided_up_to(&log).await?);
+        let feed = Stream::Feed.partition(0);
+        let stored = model.linker_cursor().await?.0.get(&feed).copied().unwrap_or(0);
+        let next = stored.max(decided_up_to(&log).await?);
         let mut linker = Self {
             log,
             model,
@@ -77,7 +79,7 @@ impl Linker {
             next,
             place,
         };
-        let snapshot = linker.model.linking_snapshot(next).await?;
+        let snapshot = linker.model.linking_snapshot(&Cut([(feed, next)].into())).await?;
         let revisions: HashMap<String, u64> =
             linker.model.feeds().await?.into_iter().map(|feed| (feed.feed, feed.revision)).collect();
         for record in snapshot.records {
@@ -95,8 +97,8 @@ impl Linker {
         for (retired, survivor) in snapshot.merges {
             linker.index.merge(retired, survivor);
         }
-        linker.follow_identity(snapshot.identity_size).await?;
-        linker.learn_feed(snapshot.feed_size, next).await?;
+        linker.follow_identity(snapshot.cut.size(Stream::Identity.partition(0))).await?;
+        linker.learn_feed(snapshot.cut.size(feed), next).await?;
         info!(records = linker.records.len(), next, "linker loaded");
         linker.place.send_replace(next);
         Ok(linker)
@@ -140,7 +142,8 @@ impl Linker {
 
     /// Keeps the linker's place. Where that fails the place before it stands, and deciding again from there adds nothing.
     async fn store_place(&self) {
-        if let Err(error) = self.model.set_linker_cursor(self.next).await {
+        let place = Cut([(Stream::Feed.partition(0), self.next)].into());
+        if let Err(error) = self.model.set_linker_cursor(&place).await {
             warn!(%error, "linker's place not stored");
         }
     }

@@ -144,7 +144,9 @@ impl Node {
         self.linked = linked;
         let feeds = Arc::new(NodeFeeds::new(self.connector.status()));
         let (log, model, shutdown) = (self.log.clone(), self.model.clone(), self.shutdown.clone());
-        self.role("project", async move { Ok(weft_readmodel::project(log, model, shutdown).await?) });
+        self.role("project", async move {
+            Ok(weft_readmodel::project(log, model, weft_readmodel::Repeats::Never, shutdown).await?)
+        });
         let (log, model, shutdown) = (self.log.clone(), self.model.clone(), self.shutdown.clone());
         self.role("link", async move {
             let linker = tokio::select! {

@@ -34,23 +34,24 @@ pub(super) async fn list(node: &Feeds, request: ListQuarantineRequest) -> Result
     let size = arguments::size("page_size", request.page_size, PAGE_DEFAULT, PAGE_MAX)?;
     let walk = Walk::new("ListQuarantine", &[feed.as_bytes()]);
     let page = walk.read(&request.page_token)?;
-    let before = page.as_ref().map(|page| offset(&page.key)).transpose()?;
+    let after = page.as_ref().map(|page| position(&page.key)).transpose()?;
     let cut = page.map_or_else(|| node.model.known_at(), |page| page.cut);
     if !feed.is_empty() && node.held(feed).await?.is_none() {
         return Err(unknown_feed());
     }
     let of = Some(feed).filter(|feed| !feed.is_empty());
-    let mut messages = node.model.quarantine(of, size + 1, before).await?;
+    let mut messages = node.model.quarantine(of, size + 1, after).await?;
     let mut next_page_token = String::new();
     if messages.len() > size {
         messages.truncate(size);
-        let last = messages.last().and_then(|message| message.position).unwrap_or_default();
-        next_page_token = walk.token(&Page { cut, key: last.offset.to_string() });
+        let last = messages.last().and_then(|message| Position::from_proto(message.position.as_ref()?).ok());
+        let key = last.map(|last| last.to_string()).unwrap_or_default();
+        next_page_token = walk.token(&Page { cut, key });
     }
     Ok(ListQuarantineResponse { messages, next_page_token })
 }
 
-fn offset(key: &str) -> Result<u64, Error> {
+fn position(key: &str) -> Result<Position, Error> {
     key.parse().map_err(|_| invalid("page-token-invalid", "page_token", "is not from an answer to this request"))
 }
 
@@ -76,10 +77,10 @@ pub(super) async fn get(node: &Feeds, request: GetQuarantinedRequest) -> Result<
 }
 
 async fn held(node: &Feeds, position: Position) -> Result<Option<QuarantinedMessage>, Error> {
-    if position.partition != Stream::Feed.partition(0) {
+    if position.partition.stream != Stream::Feed {
         return Ok(None);
     }
-    Ok(node.model.quarantined(position.offset).await?)
+    Ok(node.model.quarantined(position).await?)
 }
 
 /// Whom the message is about, as far as that is known: a message may name a record that was never linked.

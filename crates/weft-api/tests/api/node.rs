@@ -87,7 +87,12 @@ impl Node {
         let log = Arc::new(Faulty { log, refuse_disclosures: AtomicBool::new(false), refused: AtomicU64::new(0) });
         let model = Arc::new(ReadModel::open(&dir.path().join("readmodel.db")).await.unwrap());
         let projecting = CancellationToken::new();
-        tokio::spawn(weft_readmodel::project(log.clone(), model.clone(), projecting.clone()));
+        tokio::spawn(weft_readmodel::project(
+            log.clone(),
+            model.clone(),
+            weft_readmodel::Repeats::Never,
+            projecting.clone(),
+        ));
         let feeds = Arc::new(KnownFeeds::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -1,13 +1,14 @@
 //! Feeds and what they left behind: health, quarantine, parked events.
 
 use prost::Message;
-use sqlx::sqlite::SqliteRow;
-use weft_model::proto::api::QuarantinedMessage;
+use weft_model::{Position, proto::api::QuarantinedMessage};
 
 use crate::{
-    ReadModel, bulk,
+    ReadModel,
     error::{QueryError, StoreError},
     feeds::{self, Feed, Health},
+    place::place,
+    sql::{self, Row},
 };
 
 impl ReadModel {
@@ -16,7 +17,7 @@ impl ReadModel {
     /// # Errors
     /// [`QueryError`].
     pub async fn feeds(&self) -> Result<Vec<Feed>, QueryError> {
-        let rows = sqlx::query(feeds::SELECT).fetch_all(self.readers()).await?;
+        let rows = self.ask(feeds::SELECT, vec![]).await?;
         Ok(rows.iter().map(feeds::read).collect::<Result<_, _>>()?)
     }
 
@@ -28,19 +29,28 @@ impl ReadModel {
         Ok(self.feeds().await?.into_iter().find(|held| held.feed == feed))
     }
 
-    /// What has arrived of a feed; all zero where nothing has.
+    /// What has arrived of a feed, in all partitions; all zero where nothing has.
     ///
     /// # Errors
     /// [`QueryError`].
     pub async fn feed_health(&self, feed: &str) -> Result<Health, QueryError> {
         const HEALTH: &str = "
-            SELECT accepted, conflict, quarantined, last_received_us, last_offset FROM feed_health WHERE feed = ?1";
-        let row = sqlx::query(HEALTH).bind(feed).fetch_optional(self.readers()).await?;
-        Ok(row.as_ref().map(read_health).transpose()?.unwrap_or_default())
+            SELECT accepted, conflict, quarantined, last_received_us, last_offset FROM feed_health WHERE feed = $1";
+        let mut all = Health::default();
+        for row in &self.ask(HEALTH, vec![feed.into()]).await? {
+            let health = read_health(row)?;
+            all.accepted += health.accepted;
+            all.conflict += health.conflict;
+            all.quarantined += health.quarantined;
+            if (health.last_received_us, health.last_offset) > (all.last_received_us, all.last_offset) {
+                (all.last_received_us, all.last_offset) = (health.last_received_us, health.last_offset);
+            }
+        }
+        Ok(all)
     }
 
-    /// At most `limit` messages that were kept and not projected, newest first: of one feed, or of all; from before the
-    /// offset `before` on.
+    /// At most `limit` messages that were kept and not projected, newest first: of one feed, or of all; from after the
+    /// message at `after` on.
     ///
     /// # Errors
     /// [`QueryError`].
@@ -48,27 +58,36 @@ impl ReadModel {
         &self,
         feed: Option<&str>,
         limit: usize,
-        before: Option<u64>,
+        after: Option<Position>,
     ) -> Result<Vec<QuarantinedMessage>, QueryError> {
+        const RECEIVED: &str = "SELECT received_us FROM quarantine WHERE known_from = $1";
         const OF_ALL: &str = "
-            SELECT body FROM quarantine WHERE known_from < ?1 ORDER BY known_from DESC LIMIT ?2 + 0";
+            SELECT body FROM quarantine WHERE (received_us, known_from) < ($1, $2)
+            ORDER BY received_us DESC, known_from DESC LIMIT $3 + 0";
         const OF_FEED: &str = "
-            SELECT body FROM quarantine WHERE known_from < ?1 AND feed = ?3 ORDER BY known_from DESC LIMIT ?2 + 0";
-        let sql = if feed.is_some() { OF_FEED } else { OF_ALL };
-        let before = bulk::sql(before.unwrap_or(u64::MAX));
-        let query = sqlx::query(sql).bind(before).bind(bulk::sql(limit as u64)).bind(feed);
-        let rows = query.fetch_all(self.readers()).await?;
+            SELECT body FROM quarantine WHERE (received_us, known_from) < ($1, $2) AND feed = $4
+            ORDER BY received_us DESC, known_from DESC LIMIT $3 + 0";
+        let (mut received_us, mut before) = (i64::MAX, i64::MAX);
+        if let Some(after) = after {
+            before = place(after.partition.number, after.offset);
+            let rows = self.ask(RECEIVED, vec![before.into()]).await?;
+            let Some(row) = rows.first() else { return Ok(Vec::new()) };
+            received_us = sql::get(row, 0)?;
+        }
+        let mut given = vec![received_us.into(), before.into(), (limit as u64).into()];
+        given.extend(feed.map(Into::into));
+        let rows = self.ask(if feed.is_some() { OF_FEED } else { OF_ALL }, given).await?;
         Ok(rows.iter().map(read_quarantined).collect::<Result<_, _>>()?)
     }
 
-    /// One such message, by its offset in the feed stream.
+    /// One such message, by its position in the feed stream.
     ///
     /// # Errors
     /// [`QueryError`].
-    pub async fn quarantined(&self, offset: u64) -> Result<Option<QuarantinedMessage>, QueryError> {
-        let query = sqlx::query("SELECT body FROM quarantine WHERE known_from = ?1").bind(bulk::sql(offset));
-        let row = query.fetch_optional(self.readers()).await?;
-        Ok(row.as_ref().map(read_quarantined).transpose()?)
+    pub async fn quarantined(&self, position: Position) -> Result<Option<QuarantinedMessage>, QueryError> {
+        let at = place(position.partition.number, position.offset);
+        let rows = self.ask("SELECT body FROM quarantine WHERE known_from = $1", vec![at.into()]).await?;
+        Ok(rows.first().map(read_quarantined).transpose()?)
     }
 
     /// Number of events that could not be applied, or that wait behind such a one.
@@ -76,22 +95,22 @@ impl ReadModel {
     /// # Errors
     /// [`QueryError`].
     pub async fn parked_events(&self) -> Result<u64, QueryError> {
-        let row = sqlx::query("SELECT count(*) FROM parked_event").fetch_one(self.readers()).await?;
-        Ok(bulk::get_u64(&row, 0)?)
+        let rows = self.ask("SELECT count(*) FROM parked_event", vec![]).await?;
+        Ok(rows.first().map_or(Ok(0), |row| sql::get_u64(row, 0))?)
     }
 }
 
-fn read_health(row: &SqliteRow) -> Result<Health, StoreError> {
+fn read_health(row: &Row) -> Result<Health, StoreError> {
     Ok(Health {
-        accepted: bulk::get_u64(row, 0)?,
-        conflict: bulk::get_u64(row, 1)?,
-        quarantined: bulk::get_u64(row, 2)?,
-        last_received_us: bulk::get(row, 3)?,
-        last_offset: bulk::get_u64(row, 4)?,
+        accepted: sql::get_u64(row, 0)?,
+        conflict: sql::get_u64(row, 1)?,
+        quarantined: sql::get_u64(row, 2)?,
+        last_received_us: sql::get(row, 3)?,
+        last_offset: sql::get_u64(row, 4)?,
     })
 }
 
-fn read_quarantined(row: &SqliteRow) -> Result<QuarantinedMessage, StoreError> {
-    QuarantinedMessage::decode(bulk::get::<&[u8]>(row, 0)?)
+fn read_quarantined(row: &Row) -> Result<QuarantinedMessage, StoreError> {
+    QuarantinedMessage::decode(sql::get::<&[u8]>(row, 0)?)
         .map_err(|_| StoreError::Unreadable { table: "quarantine", column: "body" })
 }

@@ -4,15 +4,14 @@ use futures::TryStreamExt;
 use weft_model::{Cut, PersonId, Pseudonym, Stream};
 
 use super::members::read_person;
-use crate::{ReadModel, bulk, error::QueryError, records::read_pseudonym};
+use crate::{ReadModel, error::QueryError, place::place, records::read_pseudonym, sql};
 
-/// The state that linking is decided on: records as of a size of the feed stream, links and merges as known.
+/// The state that linking is decided on: records as of sizes of the feed stream, links and merges as known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkingSnapshot {
-    /// Size of the feed stream that `records` are as of: what was asked for, or what is projected where that is less.
-    pub feed_size: u64,
-    /// Size of the identity stream that `links` and `merges` are as of.
-    pub identity_size: u64,
+    /// What it is as of. `records` are as of its sizes of the feed stream: what was asked for, or what is projected where
+    /// that is less. `links` and `merges` are as of its size of the identity stream.
+    pub cut: Cut,
     /// Records of which an accepted message has told.
     pub records: Vec<LinkingRecord>,
     /// Which person each linked record belongs to, merges aside.
@@ -35,50 +34,55 @@ pub struct LinkingRecord {
 }
 
 impl ReadModel {
-    /// The linking state as of `feed_size` messages (or as many as are projected).
+    /// The linking state as of the sizes that `asked` gives to partitions of the feed stream (or as many events as are
+    /// projected, where that is less or it names none).
     ///
     /// # Errors
     /// [`QueryError::Store`].
-    pub async fn linking_snapshot(&self, feed_size: u64) -> Result<LinkingSnapshot, QueryError> {
+    pub async fn linking_snapshot(&self, asked: &Cut) -> Result<LinkingSnapshot, QueryError> {
+        // $1 first record number of a partition, $2 of the next one, $3 size.
         const RECORDS: &str = "
-            SELECT r.pseudonym, r.feed, coalesce(v.demographics, x''), coalesce(v.recorded_us, 0)
+            SELECT r.pseudonym, r.feed, v.demographics, coalesce(v.recorded_us, 0)
             FROM record AS r LEFT JOIN record_version AS v ON v.record_no = r.record_no
-                AND v.known_from < ?1 AND (v.known_to IS NULL OR v.known_to >= ?1)
-            WHERE r.first_offset < ?1 ORDER BY r.record_no";
+                AND v.known_from < $3 AND (v.known_to IS NULL OR v.known_to >= $3)
+            WHERE r.record_no >= $1 AND r.record_no < $2 AND r.known_from < $3 ORDER BY r.record_no";
         const LINKS: &str = "
-            SELECT r.pseudonym, l.person FROM link AS l JOIN record AS r ON r.record_no = l.record_no
-            WHERE l.known_from < ?1 AND (l.known_to IS NULL OR l.known_to >= ?1) ORDER BY l.record_no";
+            SELECT pseudonym, person FROM link
+            WHERE known_from < $1 AND (known_to IS NULL OR known_to >= $1) ORDER BY pseudonym";
         const MERGES: &str = "
-            SELECT r.pseudonym, s.pseudonym FROM merge AS m JOIN record AS r ON r.record_no = m.retired_no
-                JOIN record AS s ON s.record_no = m.survivor_no
-            WHERE m.known_from < ?1 AND (m.known_to IS NULL OR m.known_to >= ?1) ORDER BY m.known_from";
-        let feed = Stream::Feed.partition(0);
-        let projected = self.known_at().size(feed);
-        let cut = Cut([(feed, feed_size.min(projected))].into());
-        let (known, sizes) = self.visible(Some(&cut))?;
-        let mut snapshot = LinkingSnapshot {
-            feed_size: known.size(feed),
-            identity_size: known.size(Stream::Identity.partition(0)),
-            ..LinkingSnapshot::default()
-        };
+            SELECT retired, survivor FROM merge
+            WHERE known_from < $1 AND (known_to IS NULL OR known_to >= $1) ORDER BY known_from";
+        let mut asked = asked.clone();
+        let projected = self.known_at();
+        asked.0.retain(|partition, _| partition.stream == Stream::Feed);
+        for (partition, size) in &mut asked.0 {
+            *size = (*size).min(projected.0.get(partition).copied().unwrap_or(0));
+        }
+        let (cut, sizes) = self.visible(Some(&asked))?;
+        let mut snapshot = LinkingSnapshot { cut, ..LinkingSnapshot::default() };
         let mut conn = self.readers().acquire().await?;
-        let mut rows = sqlx::query(RECORDS).bind(sizes.feed).fetch(&mut *conn);
+        let mut tx = conn.one_moment().await?;
+        let mut conn = tx.session();
+        for (number, size) in (0..).zip(&sizes.feed) {
+            let given = vec![place(number, 0).into(), place(number + 1, 0).into(), (*size).into()];
+            let mut rows = conn.stream(RECORDS, given)?;
+            while let Some(row) = rows.try_next().await? {
+                snapshot.records.push(LinkingRecord {
+                    pseudonym: read_pseudonym(sql::get(&row, 0)?, "record")?,
+                    feed: sql::get(&row, 1)?,
+                    demographics: sql::get::<Option<Vec<u8>>>(&row, 2)?.unwrap_or_default(),
+                    recorded_us: sql::get(&row, 3)?,
+                });
+            }
+        }
+        let mut rows = conn.stream(LINKS, vec![sizes.identity.into()])?;
         while let Some(row) = rows.try_next().await? {
-            snapshot.records.push(LinkingRecord {
-                pseudonym: read_pseudonym(bulk::get(&row, 0)?)?,
-                feed: bulk::get(&row, 1)?,
-                demographics: bulk::get(&row, 2)?,
-                recorded_us: bulk::get(&row, 3)?,
-            });
+            snapshot.links.push((read_pseudonym(sql::get(&row, 0)?, "link")?, read_person(sql::get(&row, 1)?)?));
         }
         drop(rows);
-        let mut rows = sqlx::query(LINKS).bind(sizes.identity).fetch(&mut *conn);
-        while let Some(row) = rows.try_next().await? {
-            snapshot.links.push((read_pseudonym(bulk::get(&row, 0)?)?, read_person(bulk::get(&row, 1)?)?));
-        }
-        drop(rows);
-        for row in sqlx::query(MERGES).bind(sizes.identity).fetch_all(&mut *conn).await? {
-            snapshot.merges.push((read_pseudonym(bulk::get(&row, 0)?)?, read_pseudonym(bulk::get(&row, 1)?)?));
+        for row in conn.all(MERGES, vec![sizes.identity.into()]).await? {
+            let retired = read_pseudonym(sql::get(&row, 0)?, "merge")?;
+            snapshot.merges.push((retired, read_pseudonym(sql::get(&row, 1)?, "merge")?));
         }
         Ok(snapshot)
     }

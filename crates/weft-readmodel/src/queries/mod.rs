@@ -3,6 +3,12 @@
 //! Rows carry when they were known, so no read needs a transaction: a query takes the sizes of the streams first, and what
 //! is applied while it runs lies beyond them.
 
+use crate::{
+    ReadModel,
+    error::StoreError,
+    sql::{Row, Value},
+};
+
 mod feeds;
 mod linking;
 mod members;
@@ -14,3 +20,10 @@ pub use linking::{LinkingRecord, LinkingSnapshot};
 pub use persons::Person;
 pub use search::{Demographic, Found};
 pub use timeline::{Entry, PageKey, PageKeyError, TimelineChanges, TimelinePage};
+
+impl ReadModel {
+    /// The answer to one question of few rows.
+    async fn ask(&self, sql: &str, values: Vec<Value<'_>>) -> Result<Vec<Row>, StoreError> {
+        self.readers().acquire().await?.session().all(sql, values).await
+    }
+}

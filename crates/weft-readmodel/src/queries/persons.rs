@@ -1,9 +1,10 @@
 //! One person: the records that are linked, and why.
 
+use std::collections::HashMap;
+
 use prost::Message;
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use weft_model::{
-    Cut, PersonId, Stream,
+    Cut, PersonId, Pseudonym, Stream,
     proto::{
         api::{LinkedRecord, PersonSummary},
         event::{Demographics, LinkMethod, RecordLinked, SourceRecordId},
@@ -15,8 +16,9 @@ use crate::{
     ReadModel,
     bulk::{self, Multi},
     error::{QueryError, StoreError},
-    model::Sizes,
-    records::{birth_date, decode_demographics},
+    place::{Sizes, position},
+    records::{birth_date, decode_demographics, read_pseudonym},
+    sql::{self, Column, Row, Session},
 };
 
 /// A person.
@@ -38,7 +40,7 @@ impl ReadModel {
     pub async fn person(&self, person: PersonId, as_of: Option<&Cut>) -> Result<Option<Person>, QueryError> {
         let (known_at, sizes) = self.visible(as_of)?;
         let mut conn = self.readers().acquire().await?;
-        let mut records = linked_records(&mut conn, person, sizes).await?;
+        let mut records = linked_records(&mut conn.session(), person, &sizes).await?;
         if records.is_empty() {
             return Ok(None);
         }
@@ -53,51 +55,85 @@ impl ReadModel {
 pub(super) struct Record {
     linked: LinkedRecord,
     /// When it was said, and its place in the feed stream; `None` where it says nothing of the person.
-    said: Option<(i64, u64)>,
+    said: Option<(i64, i64)>,
 }
 
 /// The records of `person`; none where nobody has the identifier.
 pub(super) async fn linked_records(
-    conn: &mut SqliteConnection,
+    conn: &mut Session<'_>,
     person: PersonId,
-    sizes: Sizes,
+    sizes: &Sizes,
 ) -> Result<Vec<Record>, StoreError> {
-    // column1 record, column2 feed size, column3 identity size.
+    // column1 record, column2 the feed size that it is seen at, column3 identity size, column4 the record's number.
     const RECORDS: Multi = Multi {
-        before: "
-            SELECT r.record_no,
-                   iif(r.first_offset < k.column2, r.organisation, NULL), r.system, r.value,
+        sql: "
+            SELECT k.column1,
+                   r.organisation, r.system, r.value,
                    v.demographics, v.recorded_us, v.known_from,
                    l.decision, l.known_from, l.decided_us,
-                   iif(s.first_offset < k.column2, s.organisation, NULL), s.system, s.value,
-                   m.known_from, m.decided_us,
+                   m.survivor, m.known_from, m.decided_us,
                    p.known_from
-            FROM (VALUES ",
-        columns: 3,
-        after: ") AS k
-            CROSS JOIN record AS r ON r.record_no = k.column1
+            FROM ({rows}) AS k
+            LEFT JOIN record AS r ON r.record_no = k.column4
             LEFT JOIN record_version AS v ON v.record_no = r.record_no
                 AND v.known_from < k.column2 AND (v.known_to IS NULL OR v.known_to >= k.column2)
-            LEFT JOIN link AS l ON l.record_no = r.record_no
+            LEFT JOIN link AS l ON l.pseudonym = k.column1
                 AND l.known_from < k.column3 AND (l.known_to IS NULL OR l.known_to >= k.column3)
-            LEFT JOIN merge AS m ON m.retired_no = r.record_no
+            LEFT JOIN merge AS m ON m.retired = k.column1
                 AND m.known_from < k.column3 AND (m.known_to IS NULL OR m.known_to >= k.column3)
-            LEFT JOIN record AS s ON s.record_no = m.survivor_no
-            LEFT JOIN parked AS p ON p.record_no = r.record_no AND p.stream = 'feed' AND p.known_from < k.column2",
+            LEFT JOIN parked AS p ON p.pseudonym = k.column1 AND p.stream = 'feed' AND p.known_from < k.column2",
+        columns: &[Column::Bytes, Column::Int, Column::Int, Column::Int],
     };
-    let numbers: Vec<i64> = members::of(conn, person, sizes).await?.iter().map(|m| m.record_no).collect();
-    let rows = bulk::read(conn, &RECORDS, &numbers, |values, record_no| {
-        values.put(*record_no).put(sizes.feed).put(sizes.identity);
+    let members = members::of(conn, person, sizes).await?;
+    let rows = bulk::read(conn, &RECORDS, &members, |values, member| {
+        let record_no = member.told.as_ref().map(|told| told.record_no);
+        // A record that no message has told of is parked, if it is, in a partition that only its place tells of.
+        let seen = record_no.map_or(i64::MAX, |record_no| sizes.of_record(record_no));
+        values.put(member.pseudonym.0.as_slice()).put(seen).put(sizes.identity).put(record_no);
     })
     .await?;
     let mut seen = std::collections::HashSet::new();
     let mut records = Vec::new();
+    let mut survivors = Vec::new();
     for row in &rows {
-        if seen.insert(bulk::get::<i64>(row, 0)?) {
-            records.push(read(row)?);
+        let pseudonym = read_pseudonym(sql::get(row, 0)?, "link")?;
+        if seen.insert(pseudonym) {
+            let survivor =
+                sql::get::<Option<&[u8]>>(row, 10)?.map(|bytes| read_pseudonym(bytes, "merge")).transpose()?;
+            records.push(read(row, sizes)?);
+            survivors.push(survivor);
         }
     }
+    let names = names(conn, survivors.iter().flatten().copied().collect(), sizes).await?;
+    for (record, survivor) in records.iter_mut().zip(survivors) {
+        record.linked.merged_into = survivor.and_then(|survivor| names.get(&survivor).cloned());
+    }
     Ok(records)
+}
+
+/// What organisations call `records`, where messages have told of them.
+async fn names(
+    conn: &mut Session<'_>,
+    records: Vec<Pseudonym>,
+    sizes: &Sizes,
+) -> Result<HashMap<Pseudonym, SourceRecordId>, StoreError> {
+    const NAMES: Multi = Multi {
+        sql: "SELECT r.pseudonym, r.organisation, r.system, r.value, r.record_no, r.known_from
+              FROM ({rows}) AS k {lookup} record AS r ON r.pseudonym = k.column1",
+        columns: &[Column::Bytes],
+    };
+    let mut names = HashMap::new();
+    let rows = bulk::read(conn, &NAMES, &records, |values, record| {
+        values.put(record.0.as_slice());
+    });
+    for row in &rows.await? {
+        if sql::get::<i64>(row, 5)? < sizes.of_record(sql::get(row, 4)?)
+            && let Some(id) = read_id(row, 1)?
+        {
+            names.insert(read_pseudonym(sql::get(row, 0)?, "record")?, id);
+        }
+    }
+    Ok(names)
 }
 
 /// The summary of a person: each thing as the record that was heard last tells it, of those that tell it.
@@ -142,15 +178,14 @@ fn best_name(said: &Demographics) -> Option<&weft_model::proto::event::Name> {
     current.or(said.names.first())
 }
 
-fn read(row: &SqliteRow) -> Result<Record, StoreError> {
-    let identity = Stream::Identity.partition(0);
-    let mut linked = LinkedRecord { record: read_id(row, 1)?, merged_into: read_id(row, 10)?, ..Default::default() };
+fn read(row: &Row, sizes: &Sizes) -> Result<Record, StoreError> {
+    let mut linked = LinkedRecord { record: read_id(row, 1)?, ..Default::default() };
     let mut said = None;
-    if let Some(demographics) = bulk::get::<Option<&[u8]>>(row, 4)? {
+    if let Some(demographics) = sql::get::<Option<&[u8]>>(row, 4)? {
         linked.demographics = Some(decode_demographics(demographics)?);
-        said = Some((bulk::get(row, 5)?, bulk::get_u64(row, 6)?));
+        said = Some((sql::get(row, 5)?, sql::get(row, 6)?));
     }
-    if let Some(decision) = bulk::get::<Option<&[u8]>>(row, 7)? {
+    if let Some(decision) = sql::get::<Option<&[u8]>>(row, 7)? {
         let decision =
             RecordLinked::decode(decision).map_err(|_| StoreError::Unreadable { table: "link", column: "decision" })?;
         linked.record = linked.record.or(decision.record);
@@ -159,22 +194,23 @@ fn read(row: &SqliteRow) -> Result<Record, StoreError> {
         linked.evidence = decision.evidence;
         linked.model = decision.model;
         linked.review = decision.review;
-        linked.decided_at = Some(identity.at(bulk::get_u64(row, 8)?).to_proto());
-        linked.decided_us = bulk::get(row, 9)?;
-    } else if let Some(merged_at) = bulk::get::<Option<i64>>(row, 13)? {
+        linked.decided_at = Some(position(Stream::Identity, sql::get(row, 8)?).to_proto());
+        linked.decided_us = sql::get(row, 9)?;
+    } else if let Some(merged_at) = sql::get::<Option<i64>>(row, 11)? {
         // Here by the merge alone.
         linked.method = LinkMethod::SenderMerge.into();
-        linked.decided_at = Some(identity.at(merged_at.cast_unsigned()).to_proto());
-        linked.decided_us = bulk::get(row, 14)?;
+        linked.decided_at = Some(position(Stream::Identity, merged_at).to_proto());
+        linked.decided_us = sql::get(row, 12)?;
     }
-    let parked_at: Option<i64> = bulk::get(row, 15)?;
-    linked.parked_at = parked_at.map(|offset| Stream::Feed.partition(0).at(offset.cast_unsigned()).to_proto());
+    let parked_at: Option<i64> = sql::get(row, 13)?;
+    let parked_at = parked_at.filter(|at| *at < sizes.of_record(*at));
+    linked.parked_at = parked_at.map(|at| position(Stream::Feed, at).to_proto());
     Ok(Record { linked, said })
 }
 
-fn read_id(row: &SqliteRow, column: usize) -> Result<Option<SourceRecordId>, StoreError> {
-    let Some(organisation) = bulk::get(row, column)? else { return Ok(None) };
-    let (system, value) = (bulk::get(row, column + 1)?, bulk::get(row, column + 2)?);
+fn read_id(row: &Row, column: usize) -> Result<Option<SourceRecordId>, StoreError> {
+    let Some(organisation) = sql::get(row, column)? else { return Ok(None) };
+    let (system, value) = (sql::get(row, column + 1)?, sql::get(row, column + 2)?);
     Ok(Some(SourceRecordId { organisation, system, value }))
 }
 

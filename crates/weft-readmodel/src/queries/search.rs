@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::SqliteConnection;
 use weft_model::{
-    Cut, NhsNumber, PersonId,
+    Cut, NhsNumber, PersonId, Pseudonym,
     proto::{
         api::{DemographicQuery, LocalIdentifier, PersonSummary},
         event::Demographics,
@@ -15,11 +14,13 @@ use weft_model::{
 use super::{members, persons};
 use crate::{
     ReadModel,
+    batch::storable,
     bulk::{self, Multi},
     error::{QueryError, StoreError},
-    model::Sizes,
     names::{postcode_key, search_key},
-    records::{birth_date, decode_demographics, nhs_number_key, nhs_numbers},
+    place::Sizes,
+    records::{birth_date, decode_demographics, nhs_number_key, nhs_numbers, read_pseudonym},
+    sql::{self, Column, Row, Session},
 };
 
 /// Persons that were found, by identifier.
@@ -81,14 +82,17 @@ impl ReadModel {
         limit: usize,
         as_of: Option<&Cut>,
     ) -> Result<Found, QueryError> {
+        const SAID: &str = "
+            SELECT r.pseudonym, r.record_no FROM record_nhs AS n JOIN record AS r ON r.record_no = n.record_no
+            WHERE n.nhs_number = $1";
         let (known_at, sizes) = self.visible(as_of)?;
         let mut conn = self.readers().acquire().await?;
+        let mut conn = conn.session();
         let key = nhs_number_key(number);
-        let sql = "SELECT record_no FROM record_nhs WHERE nhs_number = ?1";
-        let records: Vec<i64> = sqlx::query_scalar(sql).bind(key).fetch_all(&mut *conn).await?;
+        let records = read_records(&conn.all(SAID, vec![key.into()]).await?)?;
         let says = |said: &Demographics| nhs_numbers(said).any(|n| Some(n) == key);
-        let records = saying(&mut conn, &records, sizes, says).await?;
-        Ok(found(&mut conn, &records, limit, known_at, sizes).await?)
+        let records = saying(&mut conn, &records, &sizes, says).await?;
+        Ok(found(&mut conn, &records, limit, known_at, &sizes).await?)
     }
 
     /// The person whose record has this local identifier, in any system of the organisation where none is given.
@@ -101,18 +105,24 @@ impl ReadModel {
         limit: usize,
         as_of: Option<&Cut>,
     ) -> Result<Found, QueryError> {
+        // The beginning of the value is what PostgreSQL has an index of.
         const LOCAL: &str = "
-            SELECT record_no FROM record
-            WHERE value = ?1 AND organisation = ?2 AND (?3 = '' OR system = ?3) AND first_offset < ?4";
+            SELECT pseudonym, record_no, known_from FROM record
+            WHERE substr(value, 1, 64) = substr($1, 1, 64) AND value = $1 AND organisation = $2
+              AND ($3 = '' OR system = $3)";
         let (known_at, sizes) = self.visible(as_of)?;
         let mut conn = self.readers().acquire().await?;
-        let query = sqlx::query_scalar(LOCAL)
-            .bind(identifier.value.trim())
-            .bind(identifier.organisation.trim())
-            .bind(identifier.system.trim())
-            .bind(sizes.feed);
-        let records: Vec<i64> = query.fetch_all(&mut *conn).await?;
-        Ok(found(&mut conn, &records, limit, known_at, sizes).await?)
+        let mut conn = conn.session();
+        let [value, organisation, system] =
+            [&identifier.value, &identifier.organisation, &identifier.system].map(|text| storable(text.trim()));
+        let given = vec![value.into_owned().into(), organisation.into_owned().into(), system.into_owned().into()];
+        let mut records = Vec::new();
+        for row in &conn.all(LOCAL, given).await? {
+            if sql::get::<i64>(row, 2)? < sizes.of_record(sql::get(row, 1)?) {
+                records.push(read_pseudonym(sql::get(row, 0)?, "record")?);
+            }
+        }
+        Ok(found(&mut conn, &records, limit, known_at, &sizes).await?)
     }
 
     /// Persons of whom a record says all that is asked for.
@@ -125,47 +135,54 @@ impl ReadModel {
         limit: usize,
         as_of: Option<&Cut>,
     ) -> Result<Found, QueryError> {
+        const SAID: &str = "
+            SELECT r.pseudonym, r.record_no FROM record_name AS n JOIN record AS r ON r.record_no = n.record_no
+            WHERE n.family_key = $1 AND n.birth_date = $2";
         let (known_at, sizes) = self.visible(as_of)?;
         let mut conn = self.readers().acquire().await?;
-        let sql = "SELECT record_no FROM record_name WHERE family_key = ?1 AND birth_date = ?2";
-        let records = sqlx::query_scalar(sql).bind(&query.family).bind(&query.birth_date);
-        let records: Vec<i64> = records.fetch_all(&mut *conn).await?;
-        let records = saying(&mut conn, &records, sizes, |said| query.agrees(said)).await?;
-        Ok(found(&mut conn, &records, limit, known_at, sizes).await?)
+        let mut conn = conn.session();
+        let given = vec![query.family.as_str().into(), storable(&query.birth_date).into_owned().into()];
+        let records = read_records(&conn.all(SAID, given).await?)?;
+        let records = saying(&mut conn, &records, &sizes, |said| query.agrees(said)).await?;
+        Ok(found(&mut conn, &records, limit, known_at, &sizes).await?)
     }
+}
+
+/// Pseudonyms and numbers of records.
+fn read_records(rows: &[Row]) -> Result<Vec<(Pseudonym, i64)>, StoreError> {
+    rows.iter().map(|row| Ok((read_pseudonym(sql::get(row, 0)?, "record")?, sql::get(row, 1)?))).collect()
 }
 
 /// Those of `records` whose visible version passes `test`.
 async fn saying(
-    conn: &mut SqliteConnection,
-    records: &[i64],
-    sizes: Sizes,
+    conn: &mut Session<'_>,
+    records: &[(Pseudonym, i64)],
+    sizes: &Sizes,
     test: impl Fn(&Demographics) -> bool,
-) -> Result<Vec<i64>, StoreError> {
+) -> Result<Vec<Pseudonym>, StoreError> {
     const VERSIONS: Multi = Multi {
-        before: "SELECT v.record_no, v.demographics FROM (VALUES ",
-        columns: 2,
-        after: ") AS k CROSS JOIN record_version AS v ON v.record_no = k.column1
-                  AND v.known_from < k.column2 AND (v.known_to IS NULL OR v.known_to >= k.column2)",
+        sql: "SELECT k.column1, v.demographics FROM ({rows}) AS k {lookup} record_version AS v
+              ON v.record_no = k.column2 AND v.known_from < k.column3 AND (v.known_to IS NULL OR v.known_to >= k.column3)",
+        columns: &[Column::Bytes, Column::Int, Column::Int],
     };
-    let rows = bulk::read(conn, &VERSIONS, records, |values, record_no| {
-        values.put(*record_no).put(sizes.feed);
+    let rows = bulk::read(conn, &VERSIONS, records, |values, (record, record_no)| {
+        values.put(record.0.as_slice()).put(*record_no).put(sizes.of_record(*record_no));
     });
     let mut passed = Vec::new();
     for row in rows.await? {
-        if test(&decode_demographics(bulk::get(&row, 1)?)?) {
-            passed.push(bulk::get(&row, 0)?);
+        if test(&decode_demographics(sql::get(&row, 1)?)?) {
+            passed.push(read_pseudonym(sql::get(&row, 0)?, "record")?);
         }
     }
     Ok(passed)
 }
 
 async fn found(
-    conn: &mut SqliteConnection,
-    records: &[i64],
+    conn: &mut Session<'_>,
+    records: &[Pseudonym],
     limit: usize,
     known_at: Cut,
-    sizes: Sizes,
+    sizes: &Sizes,
 ) -> Result<Found, StoreError> {
     let ids: BTreeSet<PersonId> = members::persons_of(conn, records, sizes).await?.into_values().collect();
     let mut found = Found { persons: Vec::new(), more: ids.len() > limit, known_at };

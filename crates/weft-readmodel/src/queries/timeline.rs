@@ -7,7 +7,6 @@ use prost::{
     Message,
     encoding::{decode_key, decode_varint},
 };
-use sqlx::{AssertSqlSafe, SqliteConnection};
 use weft_model::{
     Cut, EventId, PersonId, Position, Stream,
     proto::api::{TimelineEntry, TimelineFilter},
@@ -17,9 +16,9 @@ use super::members::{self, Member};
 use crate::{
     ReadModel,
     batch::entry_key,
-    bulk,
     error::{QueryError, StoreError},
-    model::Sizes,
+    place::{Sizes, position},
+    sql::{self, Dialect, Session, Value},
 };
 
 /// Some lines of a timeline.
@@ -85,10 +84,10 @@ impl ReadModel {
     ) -> Result<Option<TimelinePage>, QueryError> {
         let (known_at, sizes) = self.visible(as_of)?;
         let mut conn = self.readers().acquire().await?;
-        let window = Window::new(filter, after, filter.include_withdrawn, sizes);
+        let window = Window::new(filter, after, filter.include_withdrawn, &sizes);
         let more = limit.saturating_add(1);
-        let Some(page) = read_page(&mut conn, person, filter, &window, more).await? else { return Ok(None) };
-        let Page { mut entries, parked_records } = page;
+        let page = read_page(&mut conn.session(), person, filter, &window, more).await?;
+        let Some(Page { mut entries, parked_records }) = page else { return Ok(None) };
         let mut next = None;
         if entries.len() > limit {
             entries.truncate(limit);
@@ -111,22 +110,23 @@ impl ReadModel {
         let (known_at, sizes) = self.visible(None)?;
         let (_, before) = self.visible(Some(since))?;
         let mut conn = self.readers().acquire().await?;
-        let members = members::of(&mut conn, person, sizes).await?;
+        let mut conn = conn.session();
+        let members = members::of(&mut conn, person, &sizes).await?;
         if members.is_empty() {
             return Ok(None);
         }
         let parked_records = parked(&members);
-        let mut held: HashSet<i64> = members.iter().map(|m| m.record_no).collect();
+        let mut held: HashSet<i64> = numbers(&members).collect();
         if before.identity != sizes.identity {
-            held = members::of(&mut conn, person, before).await?.iter().map(|m| m.record_no).collect();
+            held = numbers(&members::of(&mut conn, person, &before).await?).collect();
         }
-        let wanted: HashSet<i64> = wanted(&members, filter).into_iter().collect();
-        let window = Window::new(filter, None, true, sizes);
+        let window = Window::new(filter, None, true, &sizes);
         let mut rows = Vec::new();
-        for member in members.iter().filter(|m| wanted.contains(&m.record_no)) {
-            let from = if held.contains(&member.record_no) { before.feed } else { 0 };
-            rows.extend(read_changes(&mut conn, (person, member.record_no), &window, from).await?);
+        for record_no in wanted(&members, filter) {
+            let from = if held.contains(&record_no) { before.of_record(record_no) } else { 0 };
+            rows.extend(read_changes(&mut conn, (person, record_no), &window, from).await?);
         }
+        // Within a partition in the order of the log; between partitions there is none but that of their numbers.
         rows.sort_by_key(|(known_from, _)| *known_from);
         let entries = rows.into_iter().map(|(_, body)| body).collect();
         Ok(Some(TimelineChanges { entries, known_at, parked_records }))
@@ -143,19 +143,22 @@ impl ReadModel {
         as_of: Option<&Cut>,
     ) -> Result<Option<Entry>, QueryError> {
         const ENTRY: &str = "
-            SELECT body, known_from, fact_index FROM entry
-            WHERE record_no = ?1 AND entry_key = ?2 AND known_from < ?3 AND (known_to IS NULL OR known_to >= ?3)";
+            SELECT substr(t.bodies, e.body_at + 1, e.body_length), e.known_from, CAST(e.fact_index AS bigint)
+            FROM entry AS e {lookup} told AS t ON t.known_from = e.known_from
+            WHERE e.record_no = $1 AND e.entry_key = $2 AND e.known_from < $3
+              AND (e.known_to IS NULL OR e.known_to >= $3)";
         let Ok(id) = entry_id.parse::<EventId>() else { return Ok(None) };
+        let key = entry_key(u128::from_be_bytes(id.0));
         let (_, sizes) = self.visible(as_of)?;
         let mut conn = self.readers().acquire().await?;
-        for member in members::of(&mut conn, person, sizes).await? {
-            let query =
-                sqlx::query(ENTRY).bind(member.record_no).bind(entry_key(u128::from_be_bytes(id.0))).bind(sizes.feed);
-            let Some(row) = query.fetch_optional(&mut *conn).await? else { continue };
-            let Some(entry) = entries(bulk::get(&row, 0)?)?.pop() else { continue };
+        let mut conn = conn.session();
+        for record_no in numbers(&members::of(&mut conn, person, &sizes).await?) {
+            let given = vec![record_no.into(), key.into(), sizes.of_record(record_no).into()];
+            let Some(row) = conn.first(ENTRY, given).await? else { continue };
+            let Some(entry) = entries(sql::get(&row, 0)?)?.pop() else { continue };
             if decode(&entry)?.entry_id.parse() == Ok(id) {
-                let position = Stream::Feed.partition(0).at(bulk::get_u64(&row, 1)?);
-                let fact_index = usize::try_from(bulk::get_u64(&row, 2)?).unwrap_or(usize::MAX);
+                let position = position(Stream::Feed, sql::get(&row, 1)?);
+                let fact_index = usize::try_from(sql::get_u64(&row, 2)?).unwrap_or(usize::MAX);
                 return Ok(Some(Entry { entry, position, fact_index }));
             }
         }
@@ -163,9 +166,9 @@ impl ReadModel {
     }
 }
 
-/// What a filter lets through, as numbers that SQLite compares.
-struct Window {
-    sizes: Sizes,
+/// What a filter lets through, as numbers that a database compares.
+struct Window<'s> {
+    sizes: &'s Sizes,
     /// Bit n: lines of kind n. 0: all kinds.
     kinds: i64,
     withdrawn: bool,
@@ -174,8 +177,8 @@ struct Window {
     after: PageKey,
 }
 
-impl Window {
-    fn new(filter: &TimelineFilter, after: Option<PageKey>, withdrawn: bool, sizes: Sizes) -> Self {
+impl<'s> Window<'s> {
+    fn new(filter: &TimelineFilter, after: Option<PageKey>, withdrawn: bool, sizes: &'s Sizes) -> Self {
         // Nothing occurs at the last microsecond of i64: a key there is before every line.
         let start = PageKey { occurred_us: i64::MAX, entry_key: i64::MAX };
         let newest_us = filter.occurred_to_us.map_or(i64::MAX, |to| to.saturating_sub(1));
@@ -189,25 +192,49 @@ impl Window {
             after: after.unwrap_or(start),
         }
     }
+
+    /// The values $1 to $9 of an [`arm`].
+    fn given(&self, person: PersonId) -> Vec<Value<'s>> {
+        let mut given = members::given(person, self.sizes);
+        given.extend([self.newest_us, self.oldest_us, self.after.occurred_us].map(Value::from));
+        given.extend([self.after.entry_key.into(), self.kinds.into(), self.withdrawn.into()]);
+        given
+    }
 }
 
-/// The lines of one record: ?1 to ?9 are those of [`members::MEMBER`] and [`Window`].
-fn arm(columns: &str, record: &str) -> String {
+/// Rows of one record: $1 to $9 are those of [`members::MEMBER`] and [`Window`].
+fn arm(columns: &str, record: &str, size: &str) -> String {
     format!(
-        "SELECT {columns} FROM entry WHERE record_no = {record} AND occurred_us <= ?4 AND occurred_us >= ?5 \
-         AND (occurred_us <> ?6 OR entry_key > ?7) AND known_from < ?3 AND (known_to IS NULL OR known_to >= ?3) \
-         AND (?8 = 0 OR (?8 >> kind) & 1) AND (withdrawn = 0 OR ?9)"
+        "SELECT {columns} FROM entry WHERE record_no = {record} AND occurred_us <= $4 AND occurred_us >= $5 \
+         AND (occurred_us <> $6 OR entry_key > $7) AND known_from < {size} AND (known_to IS NULL OR known_to >= {size}) \
+         AND ($8 = 0 OR (($8 >> kind) & 1) <> 0) AND (withdrawn = 0 OR $9)"
     )
 }
 
-/// Lines in timeline order, of records whose orders SQLite merges, reading no more than it returns. They come as one value:
-/// each row costs more on its way than its bytes do. The limit is no bare parameter: SQLite would prepare the statement
-/// anew for each value of it.
-fn merged(arms: impl Iterator<Item = String>) -> String {
-    let arms: Vec<String> = arms.map(|record| arm("occurred_us, entry_key, body", &record)).collect();
+const COLUMNS: &str = "occurred_us, entry_key, known_from, body_at, body_length";
+
+/// Lines in timeline order, of records whose orders SQLite merges, reading no more than it returns: the rows first, then
+/// the bodies of those. They come as one value: each row costs more on its way than its bytes do. The limit is no bare
+/// parameter: SQLite would prepare the statement anew for each value of it.
+fn merged(arms: impl Iterator<Item = (String, String)>) -> String {
+    let arms: Vec<String> = arms.map(|(record, size)| arm(COLUMNS, &record, &size)).collect();
     let arms = arms.join(" UNION ALL ");
     format!(
-        "SELECT CAST(group_concat(body, '') AS BLOB) FROM ({arms} ORDER BY occurred_us DESC, entry_key LIMIT ?10 + 0)"
+        "SELECT {{concat(}}substr(t.bodies, e.body_at + 1, e.body_length){{)concat}}
+         FROM ({arms} ORDER BY occurred_us DESC, entry_key LIMIT $10 + 0) AS e
+         {{lookup}} told AS t ON t.known_from = e.known_from"
+    )
+}
+
+/// The same on PostgreSQL, of any number of records.
+fn merged_laterally() -> String {
+    const ORDER: &str = "occurred_us DESC, entry_key";
+    let arm = arm(COLUMNS, "w.record_no", "w.size");
+    format!(
+        "SELECT string_agg(substr(t.bodies, e.body_at + 1, e.body_length), ''::bytea ORDER BY e.occurred_us DESC, e.entry_key)
+         FROM (SELECT l.* FROM wanted AS w CROSS JOIN LATERAL ({arm} ORDER BY {ORDER} LIMIT $10) AS l
+               ORDER BY {ORDER} LIMIT $10) AS e
+         JOIN told AS t ON t.known_from = e.known_from"
     )
 }
 
@@ -216,36 +243,45 @@ struct Page {
     parked_records: u32,
 }
 
+/// Nearly every person has no more records: so many are read in one question on SQLite.
+const RECORDS_AT_ONCE: usize = 4;
+
 /// A page of the timeline of `person`, in one question; `None` where nobody has the identifier.
 async fn read_page(
-    conn: &mut SqliteConnection,
+    conn: &mut Session<'_>,
     person: PersonId,
     filter: &TimelineFilter,
-    window: &Window,
+    window: &Window<'_>,
     limit: usize,
 ) -> Result<Option<Page>, StoreError> {
-    /// Nearly every person has no more records.
-    const RECORDS: usize = 4;
-    let nth = |n| format!("(SELECT record_no FROM wanted ORDER BY record_no LIMIT 1 OFFSET {n})");
+    let lines = match conn.dialect() {
+        Dialect::Postgres => merged_laterally(),
+        Dialect::Sqlite => {
+            let nth = |column, n| format!("(SELECT {column} FROM wanted ORDER BY record_no LIMIT 1 OFFSET {n})");
+            merged((0..RECORDS_AT_ONCE).map(|n| (nth("record_no", n), nth("size", n))))
+        }
+    };
     let sql = format!(
         "WITH {}, wanted AS MATERIALIZED (
-             SELECT record_no FROM member WHERE ?11 IS NULL OR organisation IN (SELECT value FROM json_each(?11))
+             SELECT record_no, size FROM member
+             WHERE record_no IS NOT NULL AND ($11 IS NULL OR organisation {{any(}}$11{{)any}})
          )
-         SELECT (SELECT count(*) FROM member), (SELECT sum(parked) FROM member), ({})",
+         SELECT (SELECT count(*) FROM member), (SELECT count(*) FROM wanted),
+                (SELECT count(*) FROM member WHERE parked), ({lines})",
         members::MEMBER,
-        merged((0..RECORDS).map(nth))
     );
-    let organisations = &filter.organisations;
-    let organisations = (!organisations.is_empty()).then(|| serde_json::Value::from(organisations.clone()).to_string());
-    let query = window.bind(sqlx::query(AssertSqlSafe(sql)), person);
-    let row = query.bind(bulk::sql(limit as u64)).bind(organisations).fetch_one(&mut *conn).await?;
-    let records: i64 = bulk::get(&row, 0)?;
-    if records == 0 {
+    let mut given = window.given(person);
+    let organisations = (!filter.organisations.is_empty()).then_some(filter.organisations.as_slice());
+    given.extend([(limit as u64).into(), Value::Texts(organisations)]);
+    let row = conn.first(&sql, given).await?;
+    let row = row.ok_or(StoreError::Damaged(sqlx::Error::RowNotFound))?;
+    if sql::get::<i64>(&row, 0)? == 0 {
         return Ok(None);
     }
-    let parked_records = u32::try_from(bulk::get::<i64>(&row, 1)?).unwrap_or(u32::MAX);
-    let entries = if records <= RECORDS as i64 {
-        entries(bulk::get::<Option<Vec<u8>>>(&row, 2)?.unwrap_or_default())?
+    let parked_records = u32::try_from(sql::get::<i64>(&row, 2)?).unwrap_or(u32::MAX);
+    let whole = conn.dialect() == Dialect::Postgres || sql::get::<i64>(&row, 1)? <= RECORDS_AT_ONCE as i64;
+    let entries = if whole {
+        entries(sql::get::<Option<Vec<u8>>>(&row, 3)?.unwrap_or_default())?
     } else {
         read_many(conn, person, filter, window, limit).await?
     };
@@ -254,27 +290,25 @@ async fn read_page(
 
 /// The lines of a person of many records: the records are read some at a time.
 async fn read_many(
-    conn: &mut SqliteConnection,
+    conn: &mut Session<'_>,
     person: PersonId,
     filter: &TimelineFilter,
-    window: &Window,
+    window: &Window<'_>,
     limit: usize,
 ) -> Result<Vec<Bytes>, StoreError> {
     const RECORDS: usize = 16;
-    let records = wanted(&members::of(conn, person, window.sizes).await?, filter);
+    let records: Vec<i64> = wanted(&members::of(conn, person, window.sizes).await?, filter).collect();
+    let sql = merged((0..RECORDS).map(|n| (format!("${}", 11 + n), format!("${}", 11 + RECORDS + n))));
     let mut all = Vec::new();
-    for records in records.chunks(RECORDS) {
-        let sql = merged((0..RECORDS).map(|n| format!("?{}", 11 + n)));
-        let mut query = window.bind(sqlx::query(AssertSqlSafe(sql)), person).bind(bulk::sql(limit as u64));
-        for n in 0..RECORDS {
-            query = query.bind(records.get(n).copied());
-        }
-        let row = query.fetch_one(&mut *conn).await?;
-        let chunk = entries(bulk::get::<Option<Vec<u8>>>(&row, 0)?.unwrap_or_default())?;
-        if records.len() < RECORDS && all.is_empty() {
-            return Ok(chunk);
-        }
-        for entry in chunk {
+    for chunk in records.chunks(RECORDS) {
+        let mut given = window.given(person);
+        given.push((limit as u64).into());
+        let nth = |n: usize| chunk.get(n).copied();
+        given.extend((0..RECORDS).map(|n| nth(n).into()));
+        given.extend((0..RECORDS).map(|n| nth(n).map(|record_no| window.sizes.of_record(record_no)).into()));
+        let row = conn.first(&sql, given).await?;
+        let bodies = row.map(|row| sql::get::<Option<Vec<u8>>>(&row, 0)).transpose()?.flatten().unwrap_or_default();
+        for entry in entries(bodies)? {
             let key = PageKey::of(&entry)?;
             all.push(((std::cmp::Reverse(key.occurred_us), key.entry_key), entry));
         }
@@ -285,50 +319,41 @@ async fn read_many(
 }
 
 async fn read_changes(
-    conn: &mut SqliteConnection,
+    conn: &mut Session<'_>,
     (person, record_no): (PersonId, i64),
-    window: &Window,
+    window: &Window<'_>,
     from: i64,
 ) -> Result<Vec<(i64, Bytes)>, StoreError> {
-    let sql = format!("{} AND known_from >= ?11", arm("known_from, body", "?10"));
-    let query = window.bind(sqlx::query(AssertSqlSafe(sql)), person).bind(record_no).bind(from);
-    let rows = query.fetch_all(conn).await?;
+    let arm = arm("known_from, body_at, body_length", "$10", "$11");
+    let sql = format!(
+        "SELECT e.known_from, substr(t.bodies, e.body_at + 1, e.body_length)
+         FROM ({arm} AND known_from >= $12) AS e {{lookup}} told AS t ON t.known_from = e.known_from"
+    );
+    let mut given = window.given(person);
+    given.extend([record_no, window.sizes.of_record(record_no), from].map(Value::from));
+    let rows = conn.all(&sql, given).await?;
     let mut changes = Vec::with_capacity(rows.len());
     for row in &rows {
-        let known_from = bulk::get(row, 0)?;
-        changes.extend(entries(bulk::get(row, 1)?)?.into_iter().map(|entry| (known_from, entry)));
+        let known_from = sql::get(row, 0)?;
+        changes.extend(entries(sql::get(row, 1)?)?.into_iter().map(|entry| (known_from, entry)));
     }
     Ok(changes)
-}
-
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
-
-impl Window {
-    fn bind<'q>(&self, query: Query<'q>, person: PersonId) -> Query<'q> {
-        query
-            .bind(person.to_vec())
-            .bind(self.sizes.identity)
-            .bind(self.sizes.feed)
-            .bind(self.newest_us)
-            .bind(self.oldest_us)
-            .bind(self.after.occurred_us)
-            .bind(self.after.entry_key)
-            .bind(self.kinds)
-            .bind(self.withdrawn)
-    }
 }
 
 fn parked(members: &[Member]) -> u32 {
     u32::try_from(members.iter().filter(|m| m.parked).count()).unwrap_or(u32::MAX)
 }
 
+fn numbers(members: &[Member]) -> impl Iterator<Item = i64> {
+    members.iter().filter_map(|member| member.told.as_ref()).map(|told| told.record_no)
+}
+
 /// The records whose organisation the filter lets through.
-fn wanted(members: &[Member], filter: &TimelineFilter) -> Vec<i64> {
-    let lets_through = |member: &&Member| {
-        filter.organisations.is_empty()
-            || member.organisation.as_ref().is_some_and(|organisation| filter.organisations.contains(organisation))
-    };
-    members.iter().filter(lets_through).map(|m| m.record_no).collect()
+fn wanted(members: &[Member], filter: &TimelineFilter) -> impl Iterator<Item = i64> {
+    let told = members.iter().filter_map(|member| member.told.as_ref());
+    let lets_through =
+        |told: &&members::ToldOf| filter.organisations.is_empty() || filter.organisations.contains(&told.organisation);
+    told.filter(lets_through).map(|told| told.record_no)
 }
 
 /// The encoded entries of columns `entry.body`, one after the other: slices of the same bytes.

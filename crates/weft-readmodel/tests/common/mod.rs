@@ -1,5 +1,5 @@
 //! Hand-made events.
-#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of it")]
+#![allow(dead_code, unreachable_pub, clippy::print_stderr, reason = "every test file uses its own part of it")]
 
 use std::sync::Arc;
 
@@ -16,22 +16,126 @@ use weft_model::{
         },
     },
 };
-use weft_readmodel::{Batch, PageKey, ReadModel};
+use weft_readmodel::{Batch, Location, PageKey, ReadModel};
 
 pub const FEED: Partition = Partition { stream: Stream::Feed, number: 0 };
 pub const IDENTITY: Partition = Partition { stream: Stream::Identity, number: 0 };
 pub const CONTROL: Partition = Partition { stream: Stream::Control, number: 0 };
 pub const NHS_NUMBER: &str = "9434765919";
 
-pub struct Store {
-    pub dir: TempDir,
-    pub model: Arc<ReadModel>,
+/// Which database a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    Sqlite,
+    Postgres,
 }
 
-pub async fn store() -> Store {
-    let dir = tempfile::tempdir().unwrap();
-    let model = Arc::new(ReadModel::open(&dir.path().join("readmodel.db")).await.unwrap());
-    Store { dir, model }
+/// A place for read models that vanishes with the test.
+pub struct Place {
+    pub dir: TempDir,
+    postgres: Option<(String, std::sync::Mutex<Vec<String>>)>,
+}
+
+/// Runs tests, which are functions of a database, on both.
+#[macro_export]
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(super::common::On::Sqlite).await;
+            })*
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if super::common::postgres_url().is_some() {
+                    super::$name(super::common::On::Postgres).await;
+                }
+            })*
+        }
+    };
+}
+
+/// The database that tests may use: each makes schemas of its own and drops them.
+pub fn postgres_url() -> Option<String> {
+    let url = std::env::var("WEFT_TEST_POSTGRES").ok();
+    if url.is_none() {
+        eprintln!("NOT RUN: needs WEFT_TEST_POSTGRES");
+        assert!(std::env::var("WEFT_REQUIRE_SERVICES").as_deref() != Ok("1"), "WEFT_TEST_POSTGRES is required");
+    }
+    url
+}
+
+impl Place {
+    pub fn new(on: On) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let postgres = (on == On::Postgres).then(|| (postgres_url().unwrap(), std::sync::Mutex::default()));
+        Self { dir, postgres }
+    }
+
+    /// Where a read model of this name is.
+    pub fn location(&self, name: &str) -> Location {
+        let Some((url, schemas)) = &self.postgres else {
+            return Location::Sqlite(self.dir.path().join(format!("{name}.db")));
+        };
+        // The name of the folder is its own among all that run.
+        let own: String =
+            self.dir.path().file_name().unwrap().to_string_lossy().bytes().map(|b| format!("{b:02x}")).collect();
+        let schema = format!("t{own}_{name}");
+        schemas.lock().unwrap().push(schema.clone());
+        Location::Postgres { url: url.clone(), schema }
+    }
+
+    pub async fn model(&self, name: &str) -> Arc<ReadModel> {
+        Arc::new(ReadModel::open(self.location(name)).await.unwrap())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((url, schemas)) = self.postgres.take() else { return };
+        let drop = async move {
+            use sqlx::Connection;
+            let mut conn = sqlx::PgConnection::connect(&url).await.unwrap();
+            for schema in schemas.into_inner().unwrap() {
+                let sql = format!("DROP SCHEMA IF EXISTS {schema} CASCADE");
+                sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+            }
+        };
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let dropped = std::thread::spawn(move || runtime().block_on(drop)).join();
+        assert!(dropped.is_ok() || std::thread::panicking());
+    }
+}
+
+/// Executes a statement on the store of a read model, behind its back.
+pub async fn execute(location: &Location, sql: String) {
+    use sqlx::{ConnectOptions, Connection};
+    let sql = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+    match location {
+        Location::Sqlite(path) => {
+            let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+            sql.execute(&mut conn).await.unwrap();
+            conn.close().await.unwrap();
+        }
+        Location::Postgres { url, schema } => {
+            let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+            let mut conn = options.options([("search_path", schema)]).connect().await.unwrap();
+            sql.execute(&mut conn).await.unwrap();
+            conn.close().await.unwrap();
+        }
+    }
+}
+
+pub struct Store {
+    pub model: Arc<ReadModel>,
+    pub place: Place,
+}
+
+pub async fn store(on: On) -> Store {
+    let place = Place::new(on);
+    Store { model: place.model("live").await, place }
 }
 
 impl Store {

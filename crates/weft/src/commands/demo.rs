@@ -201,7 +201,7 @@ async fn score(node: &Node, population: &Population) -> anyhow::Result<(PersonId
 
 /// The person of every record, with merges followed.
 async fn persons_of_records(node: &Node) -> anyhow::Result<HashMap<Pseudonym, PersonId>> {
-    let snapshot = node.model.linking_snapshot(u64::MAX).await?;
+    let snapshot = node.model.linking_snapshot(&weft_model::Cut::default()).await?;
     let mut persons: HashMap<Pseudonym, PersonId> = snapshot.links.into_iter().collect();
     let merges: HashMap<Pseudonym, Pseudonym> = snapshot.merges.into_iter().collect();
     for retired in merges.keys() {

@@ -1,0 +1,176 @@
+//! The read model in a schema of a PostgreSQL database: connections, the tables, and news of what others commit.
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+use weft_model::{Partition, Stream};
+
+use crate::{
+    cursor::{self, Cursors},
+    error::{OpenModelError, StoreError},
+    location::Location,
+    model::{Known, VERSION},
+    place::place,
+    sql::Session,
+};
+
+const SCHEMA: &str = include_str!("../../../schemas/readmodel-postgres.sql");
+const READERS: u32 = 8;
+const WRITERS: u32 = 2;
+
+/// Where nobody tells of a commit, the cursors are looked at so often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// From one failure to the next attempt.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What every connection is told. Whatever is asked leads through an index, however small the tables were when the plan was
+/// made: without this a plan made on the first day would read whole tables until they are next analysed.
+const SETTINGS: [(&str, &str); 6] = [
+    ("jit", "off"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("random_page_cost", "1.1"),
+];
+
+/// What those that write are told too. What a crash takes of the last moments is read again from the log; a projector that
+/// stops in the middle of a transaction must not hold up the one that takes over.
+const WRITER_SETTINGS: [(&str, &str); 2] =
+    [("synchronous_commit", "off"), ("idle_in_transaction_session_timeout", "10s")];
+
+/// Undoes [`SETTINGS`] in a transaction that reads whole tables.
+pub(crate) const READ_WHOLE_TABLES: &str = "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; \
+     SET LOCAL enable_mergejoin = on; SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL work_mem = '64MB'";
+
+/// An open store.
+pub(crate) struct Store {
+    pub(crate) writer: PgPool,
+    pub(crate) readers: PgPool,
+}
+
+/// Opens the read model in `schema`, or makes it: once, however many try at the same time.
+pub(crate) async fn open(url: &str, schema: &str, location: &Location) -> Result<Store, OpenModelError> {
+    let failed = |error: sqlx::Error| OpenModelError::Store { location: location.clone(), source: error.into() };
+    let options = options(url, schema)?.map_err(failed)?;
+    let mut conn = options.connect().await.map_err(failed)?;
+    create_or_check(&mut conn, schema, location).await?;
+    conn.close().await.map_err(failed)?;
+    let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10));
+    let writer = pool(WRITERS).connect_lazy_with(options.clone().options(WRITER_SETTINGS));
+    Ok(Store { writer, readers: pool(READERS).connect_lazy_with(options) })
+}
+
+/// How to connect to `schema`. The address is never part of an error: it may hold a password.
+pub(crate) fn options(url: &str, schema: &str) -> Result<Result<PgConnectOptions, sqlx::Error>, OpenModelError> {
+    let letters = |c: char| c.is_ascii_lowercase() || c == '_';
+    let named = schema.starts_with(letters) && schema.chars().all(|c| letters(c) || c.is_ascii_digit());
+    if !named || schema.len() > 40 {
+        return Err(OpenModelError::SchemaName { schema: schema.to_owned() });
+    }
+    Ok(PgConnectOptions::from_str(url).map(|options| {
+        let options = options.application_name("weft").statement_cache_capacity(256).disable_statement_logging();
+        options.options([("search_path", schema)]).options(SETTINGS)
+    }))
+}
+
+async fn create_or_check(conn: &mut PgConnection, schema: &str, location: &Location) -> Result<(), OpenModelError> {
+    let failed = |source: StoreError| OpenModelError::Store { location: location.clone(), source };
+    let mut tx = conn.begin().await.map_err(|error| failed(error.into()))?;
+    lock(&mut tx).await.map_err(failed)?;
+    match state(&mut tx, schema).await.map_err(failed)? {
+        State::Nothing => create(&mut tx, schema).await.map_err(failed)?,
+        State::Version(VERSION) => {}
+        State::Version(found) => {
+            return Err(OpenModelError::Version { location: location.clone(), found, wanted: VERSION });
+        }
+        State::Foreign => return Err(OpenModelError::Foreign { location: location.clone() }),
+    }
+    tx.commit().await.map_err(|error| failed(error.into()))
+}
+
+/// What a schema holds.
+enum State {
+    Nothing,
+    Version(i64),
+    Foreign,
+}
+
+async fn state(conn: &mut PgConnection, schema: &str) -> Result<State, StoreError> {
+    const TABLES: &str = "SELECT count(*), count(*) FILTER (WHERE tablename = 'projection') FROM pg_tables
+                          WHERE schemaname = $1";
+    let (tables, ours): (i64, i64) = sqlx::query_as(TABLES).bind(schema).fetch_one(&mut *conn).await?;
+    Ok(match (tables, ours) {
+        (0, _) => State::Nothing,
+        (_, 0) => State::Foreign,
+        _ => State::Version(sqlx::query_scalar("SELECT max(version) FROM projection").fetch_one(conn).await?),
+    })
+}
+
+/// Until the end of the transaction nobody else makes or changes tables of this schema.
+async fn lock(conn: &mut PgConnection) -> Result<(), StoreError> {
+    const LOCK: &str =
+        "SELECT pg_advisory_xact_lock(hashtextextended('weft read model ' || current_setting('search_path'), 0))";
+    sqlx::query(LOCK).execute(conn).await?;
+    Ok(())
+}
+
+async fn create(conn: &mut PgConnection, schema: &str) -> Result<(), StoreError> {
+    let sql = format!("CREATE SCHEMA IF NOT EXISTS {schema}; {SCHEMA}");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *conn).await?;
+    sqlx::query("INSERT INTO projection (name, version) VALUES ('weft', $1)").bind(VERSION).execute(&mut *conn).await?;
+    make_partitions(conn, &cursor::first_partitions()).await?;
+    cursor::follow(&mut Session::Postgres(conn), &cursor::first_partitions()).await
+}
+
+/// Makes the parts of the tables that are partitioned as the feed stream is.
+pub(crate) async fn make_partitions(conn: &mut PgConnection, partitions: &[Partition]) -> Result<(), StoreError> {
+    lock(conn).await?;
+    for partition in partitions.iter().filter(|partition| partition.stream == Stream::Feed) {
+        let number = partition.number;
+        let range = format!("FOR VALUES FROM ({}) TO ({})", place(number, 0), place(number + 1, 0));
+        // The lines of a message stay in its row: fetching them is one read.
+        let sql = format!(
+            "CREATE TABLE IF NOT EXISTS entry_{number} PARTITION OF entry {range} WITH (fillfactor = 95);
+             CREATE TABLE IF NOT EXISTS fact_{number} PARTITION OF fact {range} WITH (fillfactor = 90);
+             CREATE TABLE IF NOT EXISTS told_{number} PARTITION OF told {range} WITH (toast_tuple_target = 8160)"
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// Tells everybody who listens that the transaction, once it is committed, has moved the cursors.
+pub(crate) async fn tell(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_notify('weft_' || current_schema(), '')").execute(conn).await?;
+    Ok(())
+}
+
+/// Learns for ever how far others have come.
+pub(crate) async fn learn(readers: PgPool, schema: String, known: Arc<Known>) {
+    loop {
+        if let Err(error) = listen(&readers, &schema, &known).await {
+            warn!(%error, "read model cannot be followed now");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn listen(readers: &PgPool, schema: &str, known: &Known) -> Result<(), StoreError> {
+    let mut listener = PgListener::connect_with(readers).await?;
+    listener.listen(&format!("weft_{schema}")).await?;
+    loop {
+        let mut conn = readers.acquire().await?;
+        known.learn(&Cursors::load(&mut Session::Postgres(&mut conn)).await?.cut());
+        drop(conn);
+        // A notification that was lost with its connection is made up for by looking.
+        if let Ok(heard) = timeout(LOOK_EVERY, listener.recv()).await {
+            heard?;
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The read model in one SQLite file: one connection that writes, a few that read.
+
+use std::path::Path;
+
+use sqlx::{
+    ConnectOptions, Connection, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::{
+    cursor,
+    error::{OpenModelError, StoreError},
+    location::Location,
+    model::{Mode, VERSION},
+    sql::Session,
+};
+
+/// "Weft", so that another program's file is not taken for a read model.
+const APPLICATION_ID: i64 = 0x5765_6674;
+const SCHEMA: &str = include_str!("../../../schemas/readmodel.sql");
+const READERS: u32 = 4;
+
+/// Opens the file at `path` for writing, or makes it.
+pub(crate) async fn open_writer(path: &Path, mode: Mode) -> Result<SqliteConnection, OpenModelError> {
+    let failed = |error: sqlx::Error| store_error(path, error.into());
+    let mut writer = writer_options(path, mode).connect().await.map_err(failed)?;
+    create_or_check(&mut writer, path).await?;
+    Ok(writer)
+}
+
+/// Connections that read the file at `path`, made when they are first needed.
+pub(crate) fn readers(path: &Path) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(reader_options(path))
+}
+
+/// Moves the last pages from the write-ahead log into the file, and closes it.
+pub(crate) async fn close(mut writer: SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await?;
+    Ok(writer.close().await?)
+}
+
+/// Makes a file that was rebuilt a live one.
+pub(crate) async fn go_live(writer: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("PRAGMA journal_mode = WAL").execute(writer).await?;
+    Ok(())
+}
+
+fn writer_options(path: &Path, mode: Mode) -> SqliteConnectOptions {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .page_size(4096)
+        .foreign_keys(false)
+        .statement_cache_capacity(512)
+        .row_buffer_size(1024)
+        .pragma("temp_store", "MEMORY")
+        .disable_statement_logging();
+    match mode {
+        Mode::Live => options
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .pragma("cache_size", "-131072")
+            .pragma("wal_autocheckpoint", "32768"),
+        Mode::Rebuild => options
+            .journal_mode(SqliteJournalMode::Off)
+            .synchronous(SqliteSynchronous::Off)
+            .pragma("cache_size", "-524288"),
+    }
+}
+
+fn reader_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .statement_cache_capacity(128)
+        .row_buffer_size(1100)
+        .pragma("cache_size", "-16384")
+        .pragma("mmap_size", "8589934592")
+        .disable_statement_logging()
+}
+
+async fn create_or_check(conn: &mut SqliteConnection, path: &Path) -> Result<(), OpenModelError> {
+    let failed = |error: sqlx::Error| store_error(path, error.into());
+    let pragma = |name| sqlx::query_scalar::<_, i64>(name);
+    let found = pragma("PRAGMA user_version").fetch_one(&mut *conn).await.map_err(failed)?;
+    let application = pragma("PRAGMA application_id").fetch_one(&mut *conn).await.map_err(failed)?;
+    let tables = pragma("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *conn).await.map_err(failed)?;
+    let location = || Location::from(path);
+    match (application, found, tables) {
+        (APPLICATION_ID, VERSION, _) => Ok(()),
+        (APPLICATION_ID, ..) => Err(OpenModelError::Version { location: location(), found, wanted: VERSION }),
+        (0, 0, 0) => create(conn).await.map_err(|error| store_error(path, error)),
+        _ => Err(OpenModelError::Foreign { location: location() }),
+    }
+}
+
+fn store_error(path: &Path, source: StoreError) -> OpenModelError {
+    OpenModelError::Store { location: path.into(), source }
+}
+
+/// All in one transaction: a file is a read model or is empty.
+async fn create(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
+    sqlx::query("INSERT INTO projection (name, version) VALUES ('weft', ?)")
+        .bind(VERSION)
+        .execute(&mut *transaction)
+        .await?;
+    cursor::follow(&mut Session::Sqlite(&mut transaction), &cursor::first_partitions()).await?;
+    let marks = format!("PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION_ID}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *transaction).await?;
+    Ok(transaction.commit().await?)
+}
