@@ -1,14 +1,17 @@
 //! The fields of requests, read once: each function names the field in its error and never repeats the value.
 
 use weft_model::{
-    Cut, NhsNumber, NhsNumberError, OdsCode, PersonId, Position, Stream,
+    AsOf, Cut, NhsNumber, NhsNumberError, OdsCode, PersonId, Position, Stream,
     proto::{
         api::{self, TimelineFilter},
         event::{self, LineKind},
     },
 };
 
-use crate::error::{Error, detail, invalid};
+use crate::{
+    error::{Error, detail, invalid},
+    moments::Moments,
+};
 
 /// Values in one list of a filter.
 const LIST_MAX: usize = 100;
@@ -131,13 +134,21 @@ pub(crate) fn position(given: Option<&event::Position>) -> Result<Position, Erro
     Position::from_proto(given).map_err(|_| invalid("position-invalid", "position.stream", "is not one of the streams"))
 }
 
-/// `as_of`, which may not lie beyond what is known; `None` asks for what is known now.
+/// The cut that `as_of` stands for, which may not lie beyond what is known; `None` asks for what is known now.
+///
+/// # Errors
+/// [`Error::Precondition`] where it names a cut that is not there (yet).
+pub(crate) async fn as_of(given: Option<&api::AsOf>, moments: &Moments, known_at: &Cut) -> Result<Option<Cut>, Error> {
+    let Some(given) = given else { return Ok(None) };
+    let wrong = || invalid("cut-invalid", "as_of", "says no moment, or names something that is not one of the streams");
+    let as_of = AsOf::from_proto(given).map_err(|_| wrong())?;
+    within(moments.cut(&as_of).await?, known_at).map(Some)
+}
+
+/// The same cut, where everything that it names is known.
 ///
 /// No answer depends on the access stream, but a cut may name it (a notary's names every partition).
-pub(crate) fn as_of(given: Option<&api::Cut>, known_at: &Cut) -> Result<Option<Cut>, Error> {
-    let Some(given) = given else { return Ok(None) };
-    let mut cut = Cut::from_proto(given)
-        .map_err(|_| invalid("cut-invalid", "as_of.sizes", "names something that is not one of the streams"))?;
+fn within(mut cut: Cut, known_at: &Cut) -> Result<Cut, Error> {
     cut.0.retain(|partition, _| partition.stream != Stream::Access);
     for (partition, size) in &cut.0 {
         let known = known_at.0.get(partition).copied().unwrap_or_default();
@@ -149,7 +160,7 @@ pub(crate) fn as_of(given: Option<&api::Cut>, known_at: &Cut) -> Result<Option<C
             )));
         }
     }
-    Ok(Some(cut))
+    Ok(cut)
 }
 
 /// A field that must be said.
@@ -217,17 +228,14 @@ mod tests {
     #[test]
     fn a_cut_is_never_beyond_what_is_known() {
         let known: Cut = "feed/0/10,identity/0/5".parse().unwrap();
-        let ask = |text: &str| as_of(Some(&text.parse::<Cut>().unwrap().to_proto()), &known);
-        assert_eq!(as_of(None, &known).unwrap(), None);
-        assert_eq!(ask("feed/0/3").unwrap(), Some("feed/0/3".parse().unwrap()));
-        assert_eq!(ask("feed/0/10,access/0/99").unwrap(), Some("feed/0/10".parse().unwrap()));
+        let ask = |text: &str| within(text.parse().unwrap(), &known);
+        assert_eq!(ask("feed/0/3").unwrap(), "feed/0/3".parse().unwrap());
+        assert_eq!(ask("feed/0/10,access/0/99").unwrap(), "feed/0/10".parse().unwrap());
         for ahead in ["feed/0/11", "feed/0/1,identity/0/6", "feed/1/1"] {
             assert!(
                 matches!(ask(ahead), Err(Error::Precondition(d)) if d.field == "as_of" && d.text.contains("wait")),
                 "{ahead}"
             );
         }
-        let wrong = api::Cut { sizes: vec![event::Position::default()] };
-        check(as_of(Some(&wrong), &known), "cut-invalid", "as_of.sizes");
     }
 }

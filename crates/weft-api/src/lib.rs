@@ -15,6 +15,7 @@ mod disclosure;
 mod error;
 mod feeds;
 mod generated;
+mod moments;
 mod page;
 mod server;
 mod services;

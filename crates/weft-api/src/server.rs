@@ -17,6 +17,7 @@ use crate::{
         feed_service_server::FeedServiceServer, person_service_server::PersonServiceServer,
         timeline_service_server::TimelineServiceServer,
     },
+    moments::Moments,
     services::{Feeds, Persons, Timelines},
 };
 
@@ -79,13 +80,16 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     }
     let ServeOptions { listener, log, model, feeds, clock, random, shutdown, .. } = options;
     let disclosures = Arc::new(Disclosures { log: log.clone(), clock: clock.clone(), random });
+    let moments = Moments { log: log.clone(), clock: clock.clone() };
     let timelines = TimelineServiceServer::new(Timelines {
         log: log.clone(),
         model: model.clone(),
+        moments: moments.clone(),
         disclosures: disclosures.clone(),
         shutdown: shutdown.clone(),
     });
-    let persons = PersonServiceServer::new(Persons { model: model.clone(), disclosures: disclosures.clone() });
+    let (in_model, recorded) = (model.clone(), disclosures.clone());
+    let persons = PersonServiceServer::new(Persons { model: in_model, moments, disclosures: recorded });
     let feeds = FeedServiceServer::new(Feeds::new(log, model, disclosures, feeds, clock));
     let timelines = timelines.max_decoding_message_size(REQUEST_BYTES_MAX).max_encoding_message_size(ANSWER_BYTES_MAX);
     let persons = persons.max_decoding_message_size(REQUEST_BYTES_MAX).max_encoding_message_size(ANSWER_BYTES_MAX);

@@ -179,17 +179,22 @@ fn feed_number(feeds: &mut HashMap<String, u32>, name: &str, new: &mut Vec<(u32,
 
 impl MessageKey {
     fn new(feed: u32, control_id: &str, event_id: EventId) -> Self {
-        // The first byte keeps event ids apart from control ids.
-        let mut bytes = Vec::with_capacity(1 + control_id.len().max(16));
-        if control_id.is_empty() {
-            bytes.push(0);
-            bytes.extend_from_slice(&event_id.0);
-        } else {
-            bytes.push(1);
-            bytes.extend_from_slice(control_id.as_bytes());
-        }
-        Self { feed, control_id: bytes }
+        Self { feed, control_id: message_key(control_id, &event_id.0) }
     }
+}
+
+/// What a message is looked up by within its feed.
+pub(crate) fn message_key(control_id: &str, event_id: &[u8]) -> Vec<u8> {
+    // The first byte keeps event ids apart from control ids.
+    let mut bytes = Vec::with_capacity(1 + control_id.len().max(16));
+    if control_id.is_empty() {
+        bytes.push(0);
+        bytes.extend_from_slice(event_id);
+    } else {
+        bytes.push(1);
+        bytes.extend_from_slice(control_id.as_bytes());
+    }
+    bytes
 }
 
 /// The verdict with this number; numbers come from [`Verdict`] itself or from our own store.

@@ -8,6 +8,7 @@
 //! One connection writes, a few read, one moves the WAL into the database while the others go on. The WAL stays small enough to be read again in well under 200 ms after a crash.
 
 mod checkpoint;
+mod evidence;
 mod read;
 mod sql;
 mod write;
@@ -29,6 +30,7 @@ use crate::{Log, OpenLogError, Statistics, Vault, names::Names, storage::Ends};
 use checkpoint::Checkpointer;
 use write::SqliteWriter;
 
+pub use evidence::EmbeddedEvidence;
 pub use read::Sqlite;
 
 /// A log in one SQLite file.
@@ -138,8 +140,12 @@ fn connect_options(options: &OpenOptions) -> SqliteConnectOptions {
 
 /// The same without any right to write.
 fn reading(connect: &SqliteConnectOptions) -> SqliteConnectOptions {
+    reading_file(connect.get_filename())
+}
+
+fn reading_file(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
-        .filename(connect.get_filename())
+        .filename(path)
         .read_only(true)
         .foreign_keys(false)
         .busy_timeout(Duration::from_secs(5))
@@ -149,7 +155,12 @@ fn reading(connect: &SqliteConnectOptions) -> SqliteConnectOptions {
 }
 
 fn readers(connect: &SqliteConnectOptions) -> SqlitePool {
-    SqlitePoolOptions::new().max_connections(READERS_MAX).test_before_acquire(false).connect_lazy_with(reading(connect))
+    readers_of(connect.get_filename())
+}
+
+fn readers_of(path: &Path) -> SqlitePool {
+    let options = SqlitePoolOptions::new().max_connections(READERS_MAX).test_before_acquire(false);
+    options.connect_lazy_with(reading_file(path))
 }
 
 /// Makes the tables where there are none yet.

@@ -16,9 +16,11 @@
 //! [`MemoryLog`] in maps).
 
 mod batch;
+pub mod cut;
 mod draft;
 mod embedded;
 mod error;
+mod evidence;
 mod follow;
 mod generations;
 mod keys;
@@ -26,6 +28,11 @@ mod log;
 mod memory;
 pub mod merkle;
 mod names;
+mod nodes;
+mod notary;
+mod note;
+pub mod proof;
+mod remembered;
 mod seal;
 mod statistics;
 mod storage;
@@ -33,6 +40,7 @@ mod stored;
 #[cfg(feature = "suite")]
 pub mod suite;
 mod tail;
+mod tree_head;
 mod vault;
 mod writer;
 
@@ -41,16 +49,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use weft_model::{Event, Partition, Position, Pseudonym, SourceRecordId};
 
+pub use cut::{AsOfError, CutError, Taken};
 pub use draft::{Draft, Receipt, Same};
-pub use embedded::{EmbeddedLog, OpenOptions, Sqlite};
+pub use embedded::{EmbeddedEvidence, EmbeddedLog, OpenOptions, Sqlite};
 pub use error::{AppendError, OpenError, OpenLogError, ReadError};
+pub use evidence::{Evidence, Extent, Indexed, KeySlot, LogEvidence};
 pub use follow::Follower;
 pub use log::Log;
 pub use memory::{Memory, MemoryLog};
 pub use merkle::leaf_hash;
+pub use nodes::Nodes;
+pub use notary::{Notary, NotaryError};
+pub use note::{NoteError, PublicKey, SigningKey};
+pub use remembered::Remembered;
 pub use seal::header;
 pub use statistics::{FeedStatistics, PartitionStatistics, Statistics};
 pub use stored::{ReadLimit, Stored};
+pub use tree_head::TreeHead;
 pub use vault::{Vault, VaultError};
 
 /// An append-only log of four streams. Every backend keeps these promises, and `suite` proves them:

@@ -17,7 +17,7 @@ use crate::{
     error::{Cause, Closed, ReadOnly},
     keys::KeySlots,
     names::Names,
-    seal::{self, Unsealed},
+    seal::{self, Sealed, Unsealed},
     storage::{Ends, Storage, Writing, partitions},
     tail::{Found, Tail},
     vault::GENERAL_SLOT,
@@ -110,6 +110,11 @@ impl<S: Storage> Log<S> {
             cause: draft.cause.map(Position::to_proto),
             message_type: draft.message_type,
         };
+        if draft.payload.is_clear() {
+            let sealed = Sealed::clear(&header, draft.payload.encode());
+            fits(sealed.bytes.len(), EVENT_BYTES_MAX)?;
+            return Ok(Entry { stream, event_id, same, body: Body::Sealed(sealed) });
+        }
         let unsealed = Unsealed::new(header, draft.payload.encode());
         fits(unsealed.bytes(), EVENT_BYTES_MAX)?;
         let slot = match record {

@@ -1,5 +1,5 @@
 //! The Merkle tree of RFC 9162 over the leaf hashes of a partition, as far as its root: enough to say that two copies of
-//! a partition hold the same events.
+//! a partition hold the same events. Proofs are in [`proof`](crate::proof).
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -36,9 +36,20 @@ impl Tree {
     /// The root; of no leaves, the hash of nothing.
     #[must_use]
     pub fn root(&self) -> Hash {
-        let folded = self.peaks.iter().rev().copied().reduce(|right, left| node_hash(&left, &right));
-        folded.unwrap_or_else(|| finish(Context::new(&SHA256)))
+        root_of(&self.peaks)
     }
+
+    /// Roots of the perfect subtrees that it is made of, largest first.
+    #[must_use]
+    pub fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+}
+
+/// The root above subtrees that lie side by side, each at least as large as the next.
+pub(crate) fn root_of(peaks: &[Hash]) -> Hash {
+    let folded = peaks.iter().rev().copied().reduce(|right, left| node_hash(&left, &right));
+    folded.unwrap_or_else(|| finish(Context::new(&SHA256)))
 }
 
 /// Hash of a leaf: SHA-256 of a zero byte and the leaf's bytes.

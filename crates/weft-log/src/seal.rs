@@ -59,12 +59,21 @@ impl Unsealed {
         key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), associated(&header, 0), &mut ciphertext)
             .map_err(|_| Cause::new("payload cannot be sealed"))?;
         let part = SealedPart { key_slot: slot, compression: compression.into(), nonce: nonce.to_vec(), ciphertext };
-        let bytes = Bytes::from(Envelope { header, parts: vec![part] }.encode_to_vec());
-        Ok(Sealed { leaf: leaf_hash(&bytes), bytes })
+        Ok(Sealed::new(&Envelope { header, parts: vec![part], clear: Vec::new() }))
     }
 }
 
 impl Sealed {
+    /// An event whose payload is stored in the clear.
+    pub(crate) fn clear(header: &Header, payload: Vec<u8>) -> Self {
+        Self::new(&Envelope { header: header.encode_to_vec(), parts: Vec::new(), clear: payload })
+    }
+
+    fn new(envelope: &Envelope) -> Self {
+        let bytes = Bytes::from(envelope.encode_to_vec());
+        Self { leaf: leaf_hash(&bytes), bytes }
+    }
+
     /// The same event under another verdict: the header is authenticated with the payload, so both are sealed anew.
     pub(crate) fn with_verdict(&self, vault: &Vault, verdict: Verdict) -> Result<Self, Cause> {
         let envelope = Envelope::decode(self.bytes.clone()).map_err(Cause::new)?;
@@ -89,6 +98,9 @@ pub(crate) fn open(vault: &Vault, stored: &Stored) -> Result<Event, OpenError> {
     if header.schema > SCHEMA_VERSION {
         return Err(OpenError::Decode { position, source: DecodeError::NewerSchema(header.schema) });
     }
+    if !envelope.clear.is_empty() {
+        return clear(position, header, envelope.clear.into());
+    }
     let part = envelope.parts.into_iter().next().ok_or(corrupt("payload is missing"))?;
     let compression = part.compression();
     let plain = decrypt(vault, part, &envelope.header).map_err(|e| match e {
@@ -102,6 +114,15 @@ pub(crate) fn open(vault: &Vault, stored: &Stored) -> Result<Event, OpenError> {
         Compression::Unspecified => return Err(corrupt("compression is unknown")),
     };
     let payload = Payload::decode(&header, payload.into()).map_err(|source| OpenError::Decode { position, source })?;
+    Ok(Event { header, payload })
+}
+
+/// An event whose payload is in the clear: only kinds that speak of no person are, and no other is believed.
+fn clear(position: Position, header: Header, payload: Bytes) -> Result<Event, OpenError> {
+    let payload = Payload::decode(&header, payload).map_err(|source| OpenError::Decode { position, source })?;
+    if !payload.is_clear() {
+        return Err(OpenError::Corrupt { position, what: "payload is not sealed" });
+    }
     Ok(Event { header, payload })
 }
 

@@ -18,16 +18,17 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::{Value, json};
 use support::Seeded;
-use weft_log::{Draft, EventLog, MemoryLog, ReadLimit, Same, Stored, Vault, leaf_hash, suite};
+use weft_log::{Draft, EventLog, MemoryLog, ReadLimit, Same, SigningKey, Stored, Vault, leaf_hash, suite};
 use weft_model::{
     Event, Payload, Stream, Verdict,
     proto::{
         DESCRIPTORS,
         event::{
-            Apart, CandidatePerson, Code, ContentType, Demographics, Disclosed, Evidence, Fact, FeedRegistered,
-            FeedSwitched, Identifier, IdentifierKind, Issue, Line, LineKind, LinkMethod, LinkModelSwitched, Merge,
-            MessageReceived, Name, NhsNumberSuperseded, NhsNumberSwitched, PersonsMerged, Placed, Precision,
-            RecordLinked, RecordsMerged, RecordsUnlinked, ReviewAsked, Severity, StewardDecided, StewardDecision, When,
+            Apart, CandidatePerson, Code, ContentType, CutTaken, CutVector, Demographics, Disclosed, Evidence, Fact,
+            FeedRegistered, FeedSwitched, Identifier, IdentifierKind, Issue, Line, LineKind, LinkMethod,
+            LinkModelSwitched, Merge, MessageReceived, Name, NhsNumberSuperseded, NhsNumberSwitched, PartitionRoot,
+            PersonsMerged, Placed, Precision, RecordLinked, RecordsMerged, RecordsUnlinked, ReviewAsked, Severity,
+            StewardDecided, StewardDecision, When,
         },
     },
 };
@@ -112,6 +113,7 @@ fn to_text(event: &Event, stored: &Stored) -> String {
         Payload::LinkModelSwitched(_) => "LinkModelSwitched",
         Payload::FeedRegistered(_) => "FeedRegistered",
         Payload::FeedPaused(_) | Payload::FeedResumed(_) => "FeedSwitched",
+        Payload::CutTaken(_) => "CutTaken",
         Payload::Disclosed(_) => "Disclosed",
     };
     let leaf: String = stored.leaf.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -184,6 +186,7 @@ fn drafts() -> Vec<(&'static str, Draft)> {
                 }))
             },
         ),
+        ("cut_taken", Draft { same: Same::Name(b"cut 1".to_vec()), ..named(Payload::CutTaken(cut())) }),
     ]
     .into_iter()
     .chain(identities().into_iter().map(|(name, payload)| (name, named(payload))))
@@ -280,6 +283,28 @@ fn reviewed() -> RecordLinked {
         runner_up_score: 40,
         ..linked()
     }
+}
+
+/// Signed with a key of the tests of Go's note package.
+fn cut() -> CutTaken {
+    let roots = [(Stream::Feed, 2, 5), (Stream::Identity, 0, 6)];
+    let root = |(stream, size, byte): (Stream, u64, u8)| PartitionRoot {
+        stream: stream.to_proto().into(),
+        partition: 0,
+        size,
+        root: vec![byte; 32],
+    };
+    let vector = CutVector {
+        tick: 1,
+        previous: vec![7; 32],
+        recorded_us: 1_714_555_805_250_000,
+        partitions: roots.map(root).to_vec(),
+        newest_decision: Some(3),
+    };
+    let key: SigningKey =
+        "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz".parse().unwrap();
+    let checkpoint = key.sign("PeterNeumann\n2\nCAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=\n");
+    CutTaken { vector: vector.encode_to_vec(), checkpoint }
 }
 
 /// Every field that a message may have.

@@ -7,7 +7,7 @@ use prost::Message;
 use crate::{
     EventId, Pseudonym, SourceRecordId, Stream,
     proto::event::{
-        Disclosed, EventKind, FeedRegistered, FeedSwitched, Header, LinkModelSwitched, MessageReceived,
+        CutTaken, Disclosed, EventKind, FeedRegistered, FeedSwitched, Header, LinkModelSwitched, MessageReceived,
         NhsNumberSuperseded, NhsNumberSwitched, PersonsMerged, RecordLinked, RecordsMerged, RecordsUnlinked,
         ReviewAsked, StewardDecided,
     },
@@ -60,6 +60,8 @@ pub enum Payload {
     FeedPaused(FeedSwitched),
     /// A feed was resumed.
     FeedResumed(FeedSwitched),
+    /// The notary said how long every partition was, and what it held.
+    CutTaken(CutTaken),
     /// An answer was given.
     Disclosed(Disclosed),
 }
@@ -97,6 +99,7 @@ impl Payload {
             Self::FeedRegistered(_) => EventKind::FeedRegistered,
             Self::FeedPaused(_) => EventKind::FeedPaused,
             Self::FeedResumed(_) => EventKind::FeedResumed,
+            Self::CutTaken(_) => EventKind::CutTaken,
             Self::Disclosed(_) => EventKind::Disclosed,
         }
     }
@@ -115,9 +118,11 @@ impl Payload {
             | Self::NhsNumberFrozen(_)
             | Self::NhsNumberReleased(_)
             | Self::NhsNumberSuperseded(_) => Stream::Identity,
-            Self::FeedRegistered(_) | Self::FeedPaused(_) | Self::FeedResumed(_) | Self::LinkModelSwitched(_) => {
-                Stream::Control
-            }
+            Self::FeedRegistered(_)
+            | Self::FeedPaused(_)
+            | Self::FeedResumed(_)
+            | Self::LinkModelSwitched(_)
+            | Self::CutTaken(_) => Stream::Control,
             Self::Disclosed(_) => Stream::Access,
         }
     }
@@ -138,6 +143,12 @@ impl Payload {
         named.map(Cow::Borrowed)
     }
 
+    /// True where the payload is stored in the clear: it speaks of no person, and is checked by those who hold no key.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        matches!(self, Self::CutTaken(_))
+    }
+
     /// The protobuf encoding.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -154,6 +165,7 @@ impl Payload {
             Self::LinkModelSwitched(m) => m.encode_to_vec(),
             Self::FeedRegistered(m) => m.encode_to_vec(),
             Self::FeedPaused(m) | Self::FeedResumed(m) => m.encode_to_vec(),
+            Self::CutTaken(m) => m.encode_to_vec(),
             Self::Disclosed(m) => m.encode_to_vec(),
         }
     }
@@ -181,6 +193,7 @@ impl Payload {
             EventKind::FeedRegistered => Self::FeedRegistered(FeedRegistered::decode(bytes)?),
             EventKind::FeedPaused => Self::FeedPaused(FeedSwitched::decode(bytes)?),
             EventKind::FeedResumed => Self::FeedResumed(FeedSwitched::decode(bytes)?),
+            EventKind::CutTaken => Self::CutTaken(CutTaken::decode(bytes)?),
             EventKind::Disclosed => Self::Disclosed(Disclosed::decode(bytes)?),
             EventKind::Unspecified => return Err(DecodeError::UnknownKind(header.kind)),
         })

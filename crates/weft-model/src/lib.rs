@@ -3,6 +3,7 @@
 //! Pure: nothing here reads a clock, a file or a socket. The message types of `proto/` are generated here ([`proto`]), so
 //! that every crate speaks of the same ones; only `weft-api` gives them a gRPC service.
 
+mod as_of;
 mod chance;
 mod demographics;
 mod event;
@@ -33,6 +34,7 @@ pub mod proto {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }
 
+pub use as_of::{AsOf, AsOfError};
 pub use chance::{Clock, Random};
 pub use event::{DecodeError, Event, Payload, SCHEMA_VERSION};
 pub use ids::{EventId, IdError, OdsCode, PersonId, Pseudonym};

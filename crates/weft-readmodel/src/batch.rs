@@ -216,6 +216,7 @@ fn effect(position: Position, header: &Header, payload: Payload) -> Effect {
         | Payload::NhsNumberReleased(_)
         | Payload::NhsNumberSuperseded(_)
         | Payload::LinkModelSwitched(_)
+        | Payload::CutTaken(_)
         | Payload::Disclosed(_) => Effect::Nothing,
     }
 }

@@ -9,6 +9,7 @@ mod config;
 mod feed_control;
 mod linker;
 mod node;
+mod notary;
 mod output;
 mod protobuf_json;
 mod system;

@@ -155,6 +155,10 @@ impl Node {
             };
             linker.run(shutdown).await
         });
+        let notary = crate::notary::open(config, &self.log).await?;
+        notary.check().await.context("the notary cannot go on from this log")?;
+        let shutdown = self.shutdown.clone();
+        self.role("notary", async move { Ok(notary.run(shutdown.cancelled_owned()).await?) });
         let options = weft_api::ServeOptions {
             listener: grpc,
             allow_remote: config.grpc.allow_remote,

@@ -19,6 +19,7 @@ use crate::{
     disclosure::{Answer, Disclosures},
     error::{Error, detail, invalid},
     generated::server::person_service_server::PersonService,
+    moments::Moments,
 };
 
 const FIND: &str = "weft.v1.PersonService/FindPersons";
@@ -31,6 +32,7 @@ const TEXT_MAX: usize = 200;
 /// The service.
 pub(crate) struct Persons {
     pub(crate) model: Arc<ReadModel>,
+    pub(crate) moments: Moments,
     pub(crate) disclosures: Arc<Disclosures>,
 }
 
@@ -72,7 +74,7 @@ impl Persons {
         let asker = Asker::check(request.context)?;
         let person = arguments::person_id(&request.person_id)?;
         let now = self.model.known_at();
-        let as_of = arguments::as_of(request.as_of.as_ref(), &now)?;
+        let as_of = arguments::as_of(request.as_of.as_ref(), &self.moments, &now).await?;
         let found = self.model.person(person, as_of.as_ref()).await?;
         let entries = found.as_ref().map_or(0, |found| found.records.len());
         let known_at = found.as_ref().map_or(as_of.as_ref().unwrap_or(&now), |found| &found.known_at);

@@ -23,6 +23,7 @@ use crate::{
     disclosure::{Answer, Disclosures},
     error::{Error, detail, invalid},
     generated::server::timeline_service_server::TimelineService,
+    moments::Moments,
     page::{Page, Walk},
     wire::{GetEntryResponse, GetTimelineResponse, StreamTimelineResponse},
 };
@@ -42,6 +43,7 @@ const STREAM_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Timelines {
     pub(crate) log: SharedLog,
     pub(crate) model: Arc<ReadModel>,
+    pub(crate) moments: Moments,
     pub(crate) disclosures: Arc<Disclosures>,
     pub(crate) shutdown: CancellationToken,
 }
@@ -84,7 +86,7 @@ impl Timelines {
         let now = self.model.known_at();
         let (as_of, after) = match walk.read(&request.page_token)? {
             Some(page) => (Some(page.cut), Some(page_key(&page.key)?)),
-            None => (arguments::as_of(request.as_of.as_ref(), &now)?, None),
+            None => (arguments::as_of(request.as_of.as_ref(), &self.moments, &now).await?, None),
         };
         let Some(found) = self.model.timeline(person, &filter, size, after, as_of.as_ref()).await? else {
             let known_at = as_of.as_ref().unwrap_or(&now);

@@ -1,7 +1,7 @@
 //! FindPersons and GetPerson.
 
 use weft_model::{
-    PersonId,
+    AsOf, PersonId,
     proto::{
         api::{
             DemographicQuery, FindPersonsRequest, FindPersonsResponse, GetPersonRequest, LocalIdentifier,
@@ -97,6 +97,6 @@ async fn a_person_shows_their_records_and_why_they_are_linked() {
     );
     assert_eq!(linked.evidence.iter().map(|e| i64::from(e.weight)).sum::<i64>(), linked.score);
     assert_eq!(linked.decided_at, Some(decided.to_proto()));
-    let then = GetPersonRequest { as_of: Some(before.to_proto()), ..request };
+    let then = GetPersonRequest { as_of: Some(AsOf::Sizes(before).to_proto()), ..request };
     assert_eq!(client.get_person(then).await.unwrap().into_inner().records.len(), 1);
 }

@@ -6,16 +6,20 @@ use weft_model::{
     PersonId, Stream,
     proto::{
         api::{
-            Cut, DemographicQuery, FindPersonsRequest, GetEntryRequest, GetFeedRequest, GetPersonRequest,
+            AsOf, Cut, DemographicQuery, FindPersonsRequest, GetEntryRequest, GetFeedRequest, GetPersonRequest,
             GetQuarantinedRequest, GetTimelineRequest, ListFeedsRequest, ListQuarantineRequest, LocalIdentifier,
             RegisterFeedRequest, RequestContext, StreamTimelineRequest, SwitchFeedRequest, TimelineFilter,
-            find_persons_request::By,
+            as_of::Moment, find_persons_request::By,
         },
         event,
     },
 };
 
 use crate::node::{DEADLINE, Node, context, profile};
+
+fn sizes(cut: Cut) -> Option<AsOf> {
+    Some(AsOf { moment: Some(Moment::Cut(cut)) })
+}
 
 fn check<T>(answer: Result<Response<T>, Status>, code: Code, field: &str, detail: &str) {
     let Err(status) = answer else { panic!("answered in place of {code:?} {field} {detail}") };
@@ -113,9 +117,16 @@ async fn timelines() {
     let kinds = Some(TimelineFilter { kinds: vec![0], ..Default::default() });
     timeline(n, person, |r| r.filter = kinds, INVALID, "filter.kinds[0]", "kind-unknown").await;
     let ahead = Cut { sizes: vec![Stream::Feed.partition(0).at(3).to_proto()] };
-    timeline(n, person, |r| r.as_of = Some(ahead), Code::FailedPrecondition, "as_of", "not-yet-known").await;
+    timeline(n, person, |r| r.as_of = sizes(ahead), Code::FailedPrecondition, "as_of", "not-yet-known").await;
     let wrong = Cut { sizes: vec![event::Position::default()] };
-    timeline(n, person, |r| r.as_of = Some(wrong), INVALID, "as_of.sizes", "cut-invalid").await;
+    timeline(n, person, |r| r.as_of = sizes(wrong), INVALID, "as_of", "cut-invalid").await;
+    timeline(n, person, |r| r.as_of = Some(AsOf::default()), INVALID, "as_of", "cut-invalid").await;
+    let tick = Some(AsOf { moment: Some(Moment::Tick(7)) });
+    timeline(n, person, |r| r.as_of = tick, Code::FailedPrecondition, "as_of.tick", "no-such-cut").await;
+    let time = |us| Some(AsOf { moment: Some(Moment::TimeUs(us)) });
+    let (field, ever) = ("as_of.time_us", i64::MAX);
+    timeline(n, person, |r| r.as_of = time(1), Code::FailedPrecondition, field, "before-the-first-cut").await;
+    timeline(n, person, |r| r.as_of = time(ever), Code::FailedPrecondition, field, "time-not-past").await;
 
     let request =
         GetTimelineRequest { context: context(), person_id: person.to_string(), page_size: 1, ..Default::default() };
@@ -126,7 +137,7 @@ async fn timelines() {
     let other_filter = Some(TimelineFilter { include_withdrawn: true, ..Default::default() });
     let change = |r: &mut GetTimelineRequest| (r.page_token, r.filter) = (token.clone(), other_filter.clone());
     timeline(n, person, change, INVALID, field, detail).await;
-    let other_cut = Some(Cut { sizes: vec![Stream::Feed.partition(0).at(1).to_proto()] });
+    let other_cut = sizes(Cut { sizes: vec![Stream::Feed.partition(0).at(1).to_proto()] });
     let change = |r: &mut GetTimelineRequest| (r.page_token, r.as_of) = (token.clone(), other_cut.clone());
     timeline(n, person, change, INVALID, field, detail).await;
 }
@@ -184,12 +195,12 @@ async fn finding_and_showing_persons() {
     persons(n, named("Smith", "28/02/1980", ""), 0, INVALID, "demographics.birth_date", "date-invalid").await;
     persons(n, named("Smith", "1980-02-28", "F"), 0, INVALID, "demographics.sex", "sex-unknown").await;
 
-    let get = async |person_id: String, as_of: Option<Cut>| {
+    let get = async |person_id: String, as_of: Option<AsOf>| {
         node.clients.person.clone().get_person(GetPersonRequest { context: context(), person_id, as_of }).await
     };
     check(get(String::new(), None).await, INVALID, "person_id", "field-required");
     check(get(PersonId([9; 16]).to_string(), None).await, Code::NotFound, "person_id", "person-unknown");
-    let ahead = Some(Cut { sizes: vec![Stream::Identity.partition(0).at(1).to_proto()] });
+    let ahead = sizes(Cut { sizes: vec![Stream::Identity.partition(0).at(1).to_proto()] });
     check(get(PersonId([9; 16]).to_string(), ahead).await, Code::FailedPrecondition, "as_of", "not-yet-known");
 }
 

@@ -3,7 +3,7 @@
 use weft_model::{
     PersonId,
     proto::{
-        api::{GetEntryRequest, GetTimelineRequest, GetTimelineResponse, TimelineFilter},
+        api::{AsOf, Cut, GetEntryRequest, GetTimelineRequest, GetTimelineResponse, TimelineFilter, as_of::Moment},
         event::LineKind,
     },
 };
@@ -12,6 +12,10 @@ use crate::node::{DAY_US, MAY_1_US, Node, context, demographics, fact, observati
 
 fn ask(person: PersonId) -> GetTimelineRequest {
     GetTimelineRequest { context: context(), person_id: person.to_string(), ..GetTimelineRequest::default() }
+}
+
+fn sizes(cut: Cut) -> AsOf {
+    AsOf { moment: Some(Moment::Cut(cut)) }
 }
 
 async fn get(node: &Node, request: GetTimelineRequest) -> GetTimelineResponse {
@@ -101,7 +105,7 @@ async fn the_cut_of_an_answer_gives_the_same_answer_again() {
     node.projected().await;
     let now = get(&node, ask(person)).await;
     assert_eq!(titles(&now), ["Glucose, day 0 9.9 mmol/L"]);
-    let again = get(&node, GetTimelineRequest { as_of: before.known_at.clone(), ..ask(person) }).await;
+    let again = get(&node, GetTimelineRequest { as_of: before.known_at.clone().map(sizes), ..ask(person) }).await;
     assert_eq!(again, before);
 }
 

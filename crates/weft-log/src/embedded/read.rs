@@ -151,10 +151,10 @@ fn disk_bytes(dir: &Path) -> u64 {
     files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
-fn failed(error: sqlx::Error, position: Position) -> ReadError {
+pub(crate) fn failed(error: sqlx::Error, position: Position) -> ReadError {
     if is_damage(&error) { ReadError::Corrupt { position, what: DAMAGED } } else { unavailable(error) }
 }
 
-fn unavailable(error: sqlx::Error) -> ReadError {
+pub(crate) fn unavailable(error: sqlx::Error) -> ReadError {
     cause(error).into()
 }

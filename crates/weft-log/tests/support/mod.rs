@@ -37,3 +37,36 @@ pub(crate) fn vault(dir: &Path) -> Arc<Vault> {
     static OPENED: AtomicU64 = AtomicU64::new(2);
     Arc::new(Vault::open(dir, Arc::new(Seeded::new(OPENED.fetch_add(1, Ordering::Relaxed)))).unwrap())
 }
+
+/// A clock that tells a second more each time that it is asked.
+pub(crate) struct Seconds(AtomicU64);
+
+impl Seconds {
+    pub(crate) const START_US: i64 = 1_714_555_800_000_000;
+
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+}
+
+impl weft_model::Clock for Seconds {
+    fn now_us(&self) -> i64 {
+        Self::START_US + 1_000_000 * self.0.fetch_add(1, Ordering::Relaxed) as i64
+    }
+}
+
+/// The key of every notary of these tests.
+pub(crate) fn notary_key() -> weft_log::SigningKey {
+    weft_log::SigningKey::generate("example.nhs.uk/test", &Seeded::new(4)).unwrap()
+}
+
+/// A notary whose files lie in `dir`.
+pub(crate) fn notary(log: &weft_log::SharedLog, dir: &Path) -> weft_log::Notary {
+    weft_log::Notary {
+        log: Arc::clone(log),
+        key: notary_key(),
+        clock: Arc::new(Seconds::new()),
+        nodes: dir.join("merkle"),
+        remembered: weft_log::Remembered::new(dir.join("checkpoint")),
+    }
+}

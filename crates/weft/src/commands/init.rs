@@ -10,7 +10,7 @@ use clap::Args;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use weft_log::Vault;
 
-use crate::{commands::Exit, system::SystemRandom};
+use crate::{commands::Exit, notary, system::SystemRandom};
 
 /// What `weft init` writes to `weft.toml`.
 pub(crate) const CONFIG: &str = include_str!("init.toml");
@@ -28,6 +28,9 @@ const EXAMPLE_FEED: &str = include_str!("example-feed.toml");
 pub(crate) struct Options {
     /// Folder to write into; made if it does not exist
     dir: PathBuf,
+    /// Name of the log in its checkpoints: best a URL without its scheme [default: weft/ and 16 random digits]
+    #[arg(long, value_name = "NAME")]
+    log_name: Option<String>,
     /// Also make a development certificate authority, a node certificate and a client certificate
     #[arg(long)]
     tls: bool,
@@ -36,7 +39,7 @@ pub(crate) struct Options {
 impl Options {
     /// No certificates.
     pub(crate) fn plain(dir: PathBuf) -> Self {
-        Self { dir, tls: false }
+        Self { dir, log_name: None, tls: false }
     }
 }
 
@@ -48,6 +51,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
     }
     fs::create_dir_all(dir.join("feeds")).with_context(|| format!("cannot make {}", dir.display()))?;
     Vault::create(&dir.join("keys"), &SystemRandom).context("cannot make the key vault")?;
+    let name = options.log_name.clone().unwrap_or_else(notary::default_name);
+    let key = notary::make_key(&dir.join("keys"), &name)?;
+    let public = dir.join(notary::PUBLIC_KEY_FILE);
+    write_new(&public, &format!("{}\n", key.public()))?;
     let mut text = CONFIG.to_owned();
     if options.tls {
         make_certificates(&dir.join("tls"))?;
@@ -60,6 +67,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Exit> {
         "keys are in {}: keep a copy apart from the data, for without them nothing opens",
         dir.join("keys").display()
     );
+    crate::talk!("the log is signed; give this public key ({}) to whoever audits it:", public.display());
+    crate::talk!("  {}", key.public());
     crate::talk!("next: weft serve --config {}", config.display());
     Ok(Exit::Done)
 }

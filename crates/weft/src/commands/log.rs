@@ -205,6 +205,7 @@ async fn opened(log: &EmbeddedLog, stored: &Stored) -> anyhow::Result<Value> {
         Payload::LinkModelSwitched(m) => protobuf_json::to_json("weft.event.v1.LinkModelSwitched", m),
         Payload::FeedRegistered(m) => protobuf_json::to_json("weft.event.v1.FeedRegistered", m),
         Payload::FeedPaused(m) | Payload::FeedResumed(m) => protobuf_json::to_json("weft.event.v1.FeedSwitched", m),
+        Payload::CutTaken(m) => protobuf_json::to_json("weft.event.v1.CutTaken", m),
         Payload::Disclosed(m) => protobuf_json::to_json("weft.event.v1.Disclosed", m),
     }
 }

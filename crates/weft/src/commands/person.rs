@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use weft_model::{
-    Cut, PersonId, Position,
+    AsOf, PersonId, Position,
     proto::api::{
         DemographicQuery, FindPersonsRequest, GetPersonRequest, LinkedRecord, LocalIdentifier, PersonSummary,
         find_persons_request::By,
@@ -65,9 +65,9 @@ pub(crate) struct Find {
 pub(crate) struct Show {
     /// Person identifier, as `weft person find` prints it
     person: PersonId,
-    /// Show what was known at a cut, for example feed/0/120,identity/0/80
-    #[arg(long, value_name = "CUT")]
-    as_of: Option<Cut>,
+    /// Show what was known then: a tick (42), a time (2026-03-01T09:30:00Z) or sizes (feed/0/120,identity/0/80)
+    #[arg(long, value_name = "MOMENT")]
+    as_of: Option<AsOf>,
     /// Print the answer as JSON (the protobuf's JSON mapping)
     #[arg(long)]
     json: bool,
@@ -118,7 +118,7 @@ async fn show(config: &Path, options: Show) -> anyhow::Result<Exit> {
     let request = GetPersonRequest {
         context: Some(options.asker.context(&config)),
         person_id: options.person.to_string(),
-        as_of: options.as_of.as_ref().map(Cut::to_proto),
+        as_of: options.as_of.as_ref().map(AsOf::to_proto),
     };
     let answer = clients.person.get_person(request).await.map_err(refused)?.into_inner();
     if options.json {

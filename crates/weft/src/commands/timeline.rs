@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 use weft_model::{
-    Cut, PersonId, Position,
+    AsOf, PersonId, Position,
     proto::{
         api::{GetTimelineRequest, StreamTimelineRequest, TimelineEntry, TimelineFilter},
         event::{LineKind, When},
@@ -33,9 +33,9 @@ pub(crate) struct Options {
     /// Also what its source has taken back
     #[arg(long)]
     withdrawn: bool,
-    /// Show what was known at a cut, for example feed/0/120,identity/0/80
-    #[arg(long, value_name = "CUT", conflicts_with = "follow")]
-    as_of: Option<Cut>,
+    /// Show what was known then: a tick (42), a time (2026-03-01T09:30:00Z) or sizes (feed/0/120,identity/0/80)
+    #[arg(long, value_name = "MOMENT", conflicts_with = "follow")]
+    as_of: Option<AsOf>,
     /// At most this many lines
     #[arg(long, default_value_t = 100)]
     limit: usize,
@@ -71,7 +71,7 @@ pub(crate) async fn run(config: &Path, options: Options) -> anyhow::Result<Exit>
         }
         return Ok(Exit::Done);
     }
-    let as_of = options.as_of.as_ref().map(Cut::to_proto);
+    let as_of = options.as_of.as_ref().map(AsOf::to_proto);
     let mut request = GetTimelineRequest { context, person_id, filter, as_of, ..GetTimelineRequest::default() };
     let mut entries = Vec::new();
     loop {
