@@ -20,6 +20,7 @@ pub mod cut;
 mod draft;
 mod embedded;
 mod error;
+mod event_proof;
 mod evidence;
 mod follow;
 mod generations;
@@ -42,6 +43,7 @@ pub mod suite;
 mod tail;
 mod tree_head;
 mod vault;
+mod verify;
 mod writer;
 
 use std::sync::Arc;
@@ -53,6 +55,7 @@ pub use cut::{AsOfError, CutError, Taken};
 pub use draft::{Draft, Receipt, Same};
 pub use embedded::{EmbeddedEvidence, EmbeddedLog, OpenOptions, Sqlite};
 pub use error::{AppendError, OpenError, OpenLogError, ReadError};
+pub use event_proof::{EventProof, ProofError, ProveError, Proven, prove};
 pub use evidence::{Evidence, Extent, Indexed, KeySlot, LogEvidence};
 pub use follow::Follower;
 pub use log::Log;
@@ -67,6 +70,7 @@ pub use statistics::{FeedStatistics, PartitionStatistics, Statistics};
 pub use stored::{ReadLimit, Stored};
 pub use tree_head::TreeHead;
 pub use vault::{Vault, VaultError};
+pub use verify::{Damage, DamageKind, Place, VerifiedPartition, VerifyError, VerifyOptions, VerifyReport, verify};
 
 /// An append-only log of four streams. Every backend keeps these promises, and `suite` proves them:
 ///

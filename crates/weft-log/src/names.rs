@@ -16,13 +16,20 @@ impl Names {
     /// What is the same for the same event, however often it is appended.
     pub(crate) fn event_id(&self, draft: &Draft) -> EventId {
         let kind: EventKind = draft.payload.kind();
-        let kind = i32::from(kind).to_be_bytes();
-        let (feed, control_id) = (draft.feed.as_bytes(), draft.control_id.as_bytes());
-        EventId(match (&draft.same, &draft.payload) {
-            (Same::Message, Payload::MessageReceived(m)) => self.name(b"message", &[&kind, feed, control_id, &m.raw]),
-            (Same::Message, payload) => self.name(b"message", &[&kind, feed, control_id, &payload.encode()]),
-            (Same::Name(name), _) => self.name(b"named", &[&kind, name]),
-        })
+        let kind = i32::from(kind);
+        match (&draft.same, &draft.payload) {
+            (Same::Message, Payload::MessageReceived(m)) => {
+                self.message_id(kind, &draft.feed, &draft.control_id, &m.raw)
+            }
+            (Same::Message, payload) => self.message_id(kind, &draft.feed, &draft.control_id, &payload.encode()),
+            (Same::Name(name), _) => EventId(self.name(b"named", &[&kind.to_be_bytes(), name])),
+        }
+    }
+
+    /// The id of a message with this content.
+    pub(crate) fn message_id(&self, kind: i32, feed: &str, control_id: &str, content: &[u8]) -> EventId {
+        let fields = [&kind.to_be_bytes(), feed.as_bytes(), control_id.as_bytes(), content];
+        EventId(self.name(b"message", &fields))
     }
 
     /// What headers say instead of the identifier.

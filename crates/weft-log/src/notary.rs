@@ -21,6 +21,7 @@ use weft_model::{Clock, Partition};
 
 use crate::{AppendError, CutError, NoteError, ReadError, Remembered, SharedLog, SigningKey};
 use state::State;
+pub(crate) use state::{CUT_NODES, cut_leaves, node_name};
 
 /// From the first event that no cut covers to the cut that does.
 const CUT_AFTER: Duration = Duration::from_secs(1);

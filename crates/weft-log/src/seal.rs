@@ -101,6 +101,15 @@ pub(crate) fn open(vault: &Vault, stored: &Stored) -> Result<Event, OpenError> {
     if !envelope.clear.is_empty() {
         return clear(position, header, envelope.clear.into());
     }
+    let payload = plain(vault, stored, envelope)?;
+    let payload = Payload::decode(&header, payload).map_err(|source| OpenError::Decode { position, source })?;
+    Ok(Event { header, payload })
+}
+
+/// The encoded payload of a sealed envelope.
+pub(crate) fn plain(vault: &Vault, stored: &Stored, envelope: Envelope) -> Result<Bytes, OpenError> {
+    let position = stored.position;
+    let corrupt = |what| OpenError::Corrupt { position, what };
     let part = envelope.parts.into_iter().next().ok_or(corrupt("payload is missing"))?;
     let compression = part.compression();
     let plain = decrypt(vault, part, &envelope.header).map_err(|e| match e {
@@ -108,13 +117,11 @@ pub(crate) fn open(vault: &Vault, stored: &Stored) -> Result<Event, OpenError> {
         DecryptError::Vault(e) => OpenError::Vault(e),
         DecryptError::Seal => corrupt("seal does not fit"),
     })?;
-    let payload = match compression {
-        Compression::None => plain,
-        Compression::Zstd => decompress(&plain).ok_or(corrupt("payload does not decompress"))?,
+    Ok(match compression {
+        Compression::None => plain.into(),
+        Compression::Zstd => decompress(&plain).ok_or(corrupt("payload does not decompress"))?.into(),
         Compression::Unspecified => return Err(corrupt("compression is unknown")),
-    };
-    let payload = Payload::decode(&header, payload.into()).map_err(|source| OpenError::Decode { position, source })?;
-    Ok(Event { header, payload })
+    })
 }
 
 /// An event whose payload is in the clear: only kinds that speak of no person are, and no other is believed.

@@ -105,7 +105,14 @@ impl Evidence for EmbeddedEvidence {
         let mut rows =
             sqlx::query(events(from.partition.stream)).bind(from.offset as i64).bind(wanted).fetch(&self.readers);
         let (mut bytes, mut parts) = (BytesMut::new(), Vec::new());
-        while let Some(row) = rows.try_next().await.map_err(failed)? {
+        loop {
+            let row = match rows.try_next().await {
+                Ok(Some(row)) => row,
+                // What was read before the damage is given; the next call begins at it.
+                Err(_) if !parts.is_empty() => break,
+                Ok(None) => break,
+                Err(error) => return Err(failed(error)),
+            };
             let offset = row.try_get::<i64, _>(0).map_err(failed)?.unsigned_abs();
             let leaf = hash(row.try_get(1).map_err(failed)?);
             bytes.extend_from_slice(row.try_get(2).map_err(failed)?);

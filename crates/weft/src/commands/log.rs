@@ -4,10 +4,14 @@ use std::{collections::BTreeMap, path::Path};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use weft_log::{EmbeddedLog, EventLog, ReadLimit, Statistics, Stored};
+use weft_log::{EmbeddedEvidence, EmbeddedLog, EventLog, ReadLimit, Statistics, Stored};
 use weft_model::{Partition, Payload, Position, Stream, Verdict, proto::event::When};
 
-use crate::{commands::Exit, config::Config, node, output, protobuf_json, table};
+use crate::{
+    commands::{Exit, cut},
+    config::Config,
+    node, output, protobuf_json, table,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -15,6 +19,11 @@ pub(crate) enum Command {
     Stat(Stat),
     /// Print events, oldest first
     Tail(Tail),
+    /// Look at cuts: how long every partition was at a time, and what it held, signed
+    #[command(subcommand)]
+    Cut(cut::Command),
+    /// Write a proof that an event is in the log, to be checked anywhere with the public key alone
+    Prove(cut::Prove),
 }
 
 #[derive(Debug, Args)]
@@ -45,12 +54,19 @@ pub(crate) struct Tail {
 
 pub(crate) async fn run(config: &Path, command: Command) -> anyhow::Result<Exit> {
     let config = Config::read(config)?;
-    let vault = node::open_vault(&config)?;
-    let log = EmbeddedLog::open_read_only(config.log_dir(), vault).await?;
     match command {
-        Command::Stat(options) => stat(&log, &options).await,
-        Command::Tail(options) => tail(&log, &options).await,
+        Command::Stat(options) => stat(&open(&config).await?, &options).await,
+        Command::Tail(options) => tail(&open(&config).await?, &options).await,
+        // Cuts and proofs need no key.
+        Command::Cut(command) => cut::run(&EmbeddedEvidence::open(config.log_dir()).await?, command).await,
+        Command::Prove(options) => {
+            cut::prove(&config, &EmbeddedEvidence::open(config.log_dir()).await?, &options).await
+        }
     }
+}
+
+async fn open(config: &Config) -> anyhow::Result<EmbeddedLog> {
+    Ok(EmbeddedLog::open_read_only(config.log_dir(), node::open_vault(config)?).await?)
 }
 
 async fn stat(log: &EmbeddedLog, options: &Stat) -> anyhow::Result<Exit> {

@@ -1,5 +1,6 @@
 //! The command line: options, and one file a command.
 
+pub(crate) mod cut;
 mod demo;
 mod feed;
 pub(crate) mod init;
@@ -12,6 +13,7 @@ mod replay;
 mod send;
 mod serve;
 mod timeline;
+mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -61,6 +63,8 @@ enum Command {
     Quarantine(quarantine::Command),
     /// Make the read model again from the log, beside the live one, and compare
     Replay(replay::Options),
+    /// Prove that nothing in the log was changed, or check a proof of one event
+    Verify(verify::Options),
     /// Measure this machine and this program
     #[command(subcommand)]
     Bench(crate::bench::Command),
@@ -111,6 +115,7 @@ impl Cli {
             Command::Log(command) => log::run(config, command).await,
             Command::Quarantine(command) => quarantine::run(config, command).await,
             Command::Replay(options) => replay::run(config, options).await,
+            Command::Verify(options) => verify::run(config, options).await,
             Command::Bench(command) => crate::bench::run(command).await,
             Command::Demo(options) => demo::run(options).await,
         }

@@ -1,24 +1,31 @@
 //! `weft replay`: the read model made again from the log, beside the live one.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::Context;
+use aws_lc_rs::digest;
 use clap::Args;
 use serde_json::json;
-use weft_log::{EmbeddedLog, SharedLog};
-use weft_model::Cut;
-use weft_readmodel::ReadModel;
+use weft_log::{EmbeddedLog, LogEvidence, SharedLog};
+use weft_model::AsOf;
+use weft_readmodel::{ReadModel, TableDigest};
 
-use crate::{commands::Exit, config::Config, node, output};
+use crate::{
+    commands::{Exit, cut},
+    config::Config,
+    node, output,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Compare with the live read model at the cut that it has reached; different tables end with exit code 1
+    /// Compare with the live read model, at the moment of --upto or else at the one that it has reached; tables that differ
+    /// end with exit code 1
     #[arg(long)]
     compare: bool,
-    /// Replay up to a cut, for example feed/0/120,identity/0/80 [default: the log's end]
-    #[arg(long, value_name = "CUT", conflicts_with = "compare")]
-    as_of: Option<Cut>,
+    /// Replay up to a moment: a tick (42), a time (2026-03-01T09:30:00Z) or sizes (feed/0/120,identity/0/80) [default:
+    /// the log's end]
+    #[arg(long, value_name = "MOMENT", visible_alias = "as-of")]
+    upto: Option<AsOf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -35,25 +42,34 @@ pub(crate) async fn run(config: &Path, options: Options) -> anyhow::Result<Exit>
     } else {
         None
     };
-    let upto = live.as_ref().map(ReadModel::known_at).or(options.as_of);
+    let upto = match &options.upto {
+        Some(moment) => Some(cut::resolve(&LogEvidence(log.clone()), moment).await?),
+        None => live.as_ref().map(ReadModel::known_at),
+    };
     let path = beside.path().join("readmodel.db");
     let report = weft_readmodel::rebuild(log.clone(), &path, upto.as_ref()).await?;
     log.close().await;
     let rebuilt = ReadModel::open(&path).await?;
     let tables = rebuilt.digest(None).await?;
-    let differences = match &live {
-        Some(live) => Some(live.differences(&rebuilt, &report.known_at).await?),
+    let comparison = match &live {
+        Some(live) => Some(compare(&tables, &live.digest(Some(&report.known_at)).await?)),
         None => None,
     };
-    let differs = |table: &str| differences.iter().flatten().any(|d| d.left.table == table);
-    let equal = differences.as_ref().map(Vec::is_empty);
+    let equal = comparison.as_ref().map(|tables| tables.values().all(|compared| *compared != Compared::Different));
+    let digest = whole_digest(&tables);
     if options.json {
         let sizes = report.known_at.0.iter().map(|(partition, size)| (partition.to_string(), json!(size)));
         let digests = tables.iter().map(|t| (t.table.to_owned(), json!({"rows": t.rows, "hash": t.hash})));
+        let with = |wanted| {
+            let tables = comparison.iter().flatten().filter(move |(_, compared)| **compared == wanted);
+            tables.map(|(table, _)| *table).collect::<Vec<_>>()
+        };
         output::json_line(&json!({
             "equal": equal,
-            "different": tables.iter().filter(|t| differs(t.table)).map(|t| t.table).collect::<Vec<_>>(),
+            "different": with(Compared::Different),
+            "not_compared": with(Compared::NotThen),
             "known_at": sizes.collect::<serde_json::Map<_, _>>(),
+            "digest": digest,
             "tables": digests.collect::<serde_json::Map<_, _>>(),
             "seconds": report.took.as_secs_f64(),
         }))?;
@@ -61,14 +77,41 @@ pub(crate) async fn run(config: &Path, options: Options) -> anyhow::Result<Exit>
         let seconds = report.took.as_secs_f64();
         let mut text = format!("replayed {} events to {} in {seconds:.1} s\n", report.events, report.known_at);
         for table in &tables {
-            let verdict = match equal {
+            let verdict = match comparison.as_ref().and_then(|tables| tables.get(table.table)) {
                 None => "",
-                Some(_) if differs(table.table) => "  DIFFERS from live",
-                Some(_) => "  equal to live",
+                Some(Compared::Equal) => "  equal to live",
+                Some(Compared::Different) => "  DIFFERS from live",
+                Some(Compared::NotThen) => "  not compared: the live one holds only its newest state",
             };
             text.push_str(&format!("{:<24} {:>10} rows  {}{verdict}\n", table.table, table.rows, table.hash));
         }
-        output::data(&text)?;
+        output::data(&format!("{text}digest {digest}\n"))?;
     }
     Ok(if equal == Some(false) { Exit::Failed } else { Exit::Done })
+}
+
+/// What became of a table beside the live one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    Equal,
+    Different,
+    /// The live table has moved on, and does not say when its rows were known.
+    NotThen,
+}
+
+fn compare(rebuilt: &[TableDigest], live: &[TableDigest]) -> BTreeMap<&'static str, Compared> {
+    let compared = |table: &TableDigest| match live.iter().find(|live| live.table == table.table) {
+        Some(live) if live == table => Compared::Equal,
+        Some(_) => Compared::Different,
+        None => Compared::NotThen,
+    };
+    rebuilt.iter().map(|table| (table.table, compared(table))).collect()
+}
+
+/// One digest of all tables: two replays to the same moment have the same.
+fn whole_digest(tables: &[TableDigest]) -> String {
+    let mut lines: Vec<String> = tables.iter().map(|t| format!("{} {} {}\n", t.table, t.rows, t.hash)).collect();
+    lines.sort();
+    let hash = digest::digest(&digest::SHA256, lines.concat().as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

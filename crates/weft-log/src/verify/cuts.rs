@@ -1,0 +1,161 @@
+//! The chain of cuts: each follows the one before, is signed, and is the last leaf of the tree that its checkpoint names.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use weft_model::Partition;
+
+use super::{
+    VerifyError,
+    damage::{Damage, DamageKind, Place},
+    event::mended,
+    read::ranges,
+};
+use crate::{
+    Evidence, NoteError, PublicKey, Stored, Taken, TreeHead,
+    cut::{CUTS, Root},
+    merkle::{Hash, Tree, leaf_hash},
+};
+
+/// What the cuts say.
+#[derive(Default)]
+pub(super) struct Cuts {
+    /// Number of cuts.
+    pub(super) count: u64,
+    /// The newest one.
+    pub(super) newest: Option<Taken>,
+    /// For each partition the sizes at which its root is known, ascending, each with the cut that says so first.
+    pub(super) roots: BTreeMap<Partition, Vec<(Root, u64)>>,
+    /// Root of the tree of cuts at the sizes that were asked for.
+    pub(super) heads: BTreeMap<u64, Hash>,
+    pub(super) damages: Vec<Damage>,
+}
+
+/// A cut, and what its signature is worth.
+struct Signed {
+    cut: Taken,
+    head: Result<TreeHead, NoteError>,
+}
+
+/// Walks over all cuts below `end`. `sizes`: at which sizes of the tree of cuts its root is wanted.
+pub(super) async fn walk(
+    evidence: &Arc<dyn Evidence>,
+    end: u64,
+    key: &PublicKey,
+    sizes: &[u64],
+    workers: usize,
+) -> Result<Cuts, VerifyError> {
+    let mut walk = Walk { cuts: Cuts::default(), tree: Some(Tree::default()) };
+    let pages = stream::iter(ranges(CUTS, end)).map(|range| {
+        let (evidence, key) = (Arc::clone(evidence), key.clone());
+        async move {
+            let page = super::read::page(&*evidence, range).await?;
+            let signed =
+                tokio::task::spawn_blocking(move || page.events.iter().filter_map(|e| read(e, &key)).collect());
+            Ok::<Vec<_>, VerifyError>(signed.await?)
+        }
+    });
+    let mut pages = pages.buffered(workers);
+    while let Some(page) = pages.try_next().await? {
+        for signed in page {
+            walk.add(signed, sizes);
+        }
+    }
+    Ok(walk.cuts)
+}
+
+/// The cut in an event, if it is one. One changed byte does not end the chain: it is told of where events are checked.
+fn read(stored: &Stored, key: &PublicKey) -> Option<Result<Signed, Damage>> {
+    let bytes = if leaf_hash(&stored.bytes) == stored.leaf { None } else { mended(stored) };
+    let stored = Stored { bytes: bytes.unwrap_or_else(|| stored.bytes.clone()), ..stored.clone() };
+    match Taken::read(&stored) {
+        Ok(cut) => cut.map(|cut| Ok(Signed { head: TreeHead::verify(&cut.checkpoint, key), cut })),
+        // Whatever it was, it is told of where events are checked.
+        Err(_) if leaf_hash(&stored.bytes) != stored.leaf => None,
+        Err(error) => Some(Err(Damage::new(DamageKind::CutChanged, stored.position, error.to_string()))),
+    }
+}
+
+struct Walk {
+    cuts: Cuts,
+    /// None once a cut is missing: the tree cannot go on without its leaf.
+    tree: Option<Tree>,
+}
+
+impl Walk {
+    fn add(&mut self, signed: Result<Signed, Damage>, sizes: &[u64]) {
+        let signed = match signed {
+            Ok(signed) => signed,
+            Err(damage) => return self.cuts.damages.push(damage),
+        };
+        let cut = &signed.cut;
+        if let Some(newest) = &self.cuts.newest
+            && newest.leaf() == cut.leaf()
+        {
+            // A backend that may store an event twice may store a cut twice.
+            return;
+        }
+        self.follows(cut);
+        self.is_signed(&signed);
+        if sizes.contains(&(cut.tick + 1))
+            && let Some(tree) = &self.tree
+        {
+            self.cuts.heads.insert(cut.tick + 1, tree.root());
+        }
+        for (partition, root) in &cut.partitions {
+            let roots = self.cuts.roots.entry(*partition).or_default();
+            if roots.last().is_none_or(|(last, _)| last.size < root.size) {
+                roots.push((*root, cut.tick));
+            }
+        }
+        self.cuts.count = self.cuts.count.max(cut.tick + 1);
+        self.cuts.newest = Some(signed.cut);
+    }
+
+    fn follows(&mut self, cut: &Taken) {
+        let before = self.cuts.newest.as_ref();
+        let expected = before.map_or(0, |before| before.tick + 1);
+        let mut broken = |what: String| {
+            self.cuts.damages.push(Damage::new(DamageKind::CutChain, Place::Cut(cut.tick), what));
+        };
+        if cut.tick != expected {
+            broken(format!("the cut before it at {} should have been cut {expected}", cut.position));
+            self.tree = None;
+        } else if cut.previous != before.map(Taken::leaf) {
+            broken("it does not carry the hash of the cut before it".to_owned());
+        }
+        if before.is_some_and(|before| before.recorded_us >= cut.recorded_us) {
+            broken("it was not taken after the cut before it".to_owned());
+        }
+        for (partition, root) in &cut.partitions {
+            let last = before.and_then(|before| before.partitions.get(partition));
+            if last.is_some_and(|last| last.size > root.size || (last.size == root.size && last.root != root.root)) {
+                broken(format!("{partition} is not a continuation of what the cut before it says"));
+            }
+        }
+        if cut.partitions.get(&CUTS).is_some_and(|root| root.size > cut.position.offset) {
+            broken("it covers itself".to_owned());
+        }
+    }
+
+    fn is_signed(&mut self, signed: &Signed) {
+        let cut = &signed.cut;
+        if let Some(tree) = &mut self.tree {
+            tree.push(cut.leaf());
+        }
+        let damage = |kind, what: String| Damage::new(kind, Place::Cut(cut.tick), what);
+        match &signed.head {
+            Err(error) => {
+                let what = format!("its checkpoint at {} is not the notary's: {error}", cut.position);
+                self.cuts.damages.push(damage(DamageKind::CutSignature, what));
+            }
+            Ok(head) => {
+                let root = self.tree.as_ref().map(Tree::root);
+                if head.size != cut.tick + 1 || root.is_some_and(|root| root != head.root) {
+                    let what = format!("its checkpoint at {} is of other cuts than those before it", cut.position);
+                    self.cuts.damages.push(damage(DamageKind::CutChain, what));
+                }
+            }
+        }
+    }
+}
