@@ -347,7 +347,7 @@ async fn a_changed_cut_is_named() {
     site.forge("event_control", second, |bytes| forge_cut(bytes, |cut| cut.vector[9] ^= 1)).await;
     let report = site.verify(false).await;
     let kinds: BTreeSet<&str> = report.damages.iter().map(|damage| damage.kind.code()).collect();
-    assert_eq!(kinds, BTreeSet::from(["cut-chain", "root-differs"]), "{:#?}", report.damages);
+    assert_eq!(kinds, BTreeSet::from(["cut-chain", "other-history", "root-differs"]), "{:#?}", report.damages);
 
     let site = Site::new().await;
     site.sql("DELETE FROM event_control WHERE offset = 3").await;

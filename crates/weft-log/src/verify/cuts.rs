@@ -97,10 +97,12 @@ impl Walk {
         }
         self.follows(cut);
         self.is_signed(&signed);
-        if sizes.contains(&(cut.tick + 1))
-            && let Some(tree) = &self.tree
+        // Where a cut is missing there is no tree any more, but the notary's word for it.
+        let signed_root = signed.head.as_ref().ok().map(|head| head.root);
+        if let Some(root) = self.tree.as_ref().map(Tree::root).or(signed_root)
+            && sizes.contains(&(cut.tick + 1))
         {
-            self.cuts.heads.insert(cut.tick + 1, tree.root());
+            self.cuts.heads.insert(cut.tick + 1, root);
         }
         for (partition, root) in &cut.partitions {
             let roots = self.cuts.roots.entry(*partition).or_default();
