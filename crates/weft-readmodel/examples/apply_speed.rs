@@ -152,7 +152,7 @@ async fn replay(dir: &Path, numbers: Arc<Numbers>, events: u64, people: u64) {
     }
     let path = dir.join("rebuilt.db");
     let before = cpu_seconds();
-    let report = rebuild(log, &path, None).await.unwrap();
+    let report = rebuild(log, &path, None, weft_readmodel::Repeats::Never).await.unwrap();
     let cpu = cpu_us(before, report.events);
     let rate = report.events_per_second();
     println!("rebuild    {rate:8.0} events/s, {cpu} an event, {} MB", file_mb(&path));

@@ -20,6 +20,7 @@ mod entries;
 mod error;
 mod feeds;
 mod follow;
+mod lease;
 mod links;
 mod location;
 mod merges;
@@ -41,12 +42,13 @@ pub use batch::Batch;
 pub use digest::{Difference, TableDigest};
 pub use error::{ApplyError, OpenModelError, ProjectError, QueryError, StoreError};
 pub use feeds::{Feed, Health};
+pub use lease::{LEASE_SECONDS, Lead, Leases};
 pub use location::Location;
 pub use model::{ReadModel, VERSION};
-pub use project::project;
+pub use project::{ProjectOptions, project};
 pub use queries::{
     Demographic, Entry, Found, LinkingRecord, LinkingSnapshot, PageKey, PageKeyError, Person, TimelineChanges,
     TimelinePage,
 };
-pub use rebuild::{RebuildReport, rebuild};
+pub use rebuild::{RebuildReport, rebuild, replace};
 pub use repeats::Repeats;

@@ -145,6 +145,16 @@ impl ReadModel {
         self.known.cut()
     }
 
+    /// How far every partition has been applied, as the store says now.
+    pub(crate) async fn applied(&self) -> Result<Cut, StoreError> {
+        let mut writer = self.writer.lock().await;
+        let mut tx = writer.begin().await?;
+        let cut = Cursors::load(&mut tx.session()).await?.cut();
+        tx.commit().await?;
+        self.known.learn(&cut);
+        Ok(cut)
+    }
+
     /// Counts commits: ticks after each, when [`known_at`](Self::known_at) tells of it.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {

@@ -8,7 +8,7 @@ use sqlx::{
 };
 use tokio::time::{sleep, timeout};
 use tracing::warn;
-use weft_model::{Partition, Stream};
+use weft_model::{Cut, Partition, Stream};
 
 use crate::{
     cursor::{self, Cursors},
@@ -79,6 +79,63 @@ pub(crate) fn options(url: &str, schema: &str) -> Result<Result<PgConnectOptions
     }))
 }
 
+/// True where there are tables in `schema`.
+pub(crate) async fn exists(url: &str, schema: &str, location: &Location) -> Result<bool, OpenModelError> {
+    let failed = |error: sqlx::Error| OpenModelError::Store { location: location.clone(), source: error.into() };
+    let mut conn = options(url, schema)?.map_err(failed)?.connect().await.map_err(failed)?;
+    let found = state(&mut conn, schema).await;
+    let found = found.map_err(|source| OpenModelError::Store { location: location.clone(), source })?;
+    Ok(!matches!(found, State::Nothing))
+}
+
+/// Drops `schema` and all that is in it.
+pub(crate) async fn remove(url: &str, schema: &str, location: &Location) -> Result<(), OpenModelError> {
+    let failed = |error: sqlx::Error| OpenModelError::Store { location: location.clone(), source: error.into() };
+    let mut conn = options(url, schema)?.map_err(failed)?.connect().await.map_err(failed)?;
+    let sql = format!("DROP SCHEMA IF EXISTS {schema} CASCADE");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.map(drop).map_err(failed)
+}
+
+/// Gathers what the planner must know of tables that were filled at once.
+pub(crate) async fn analyze(pool: &PgPool) -> Result<(), StoreError> {
+    const TABLES: &str = "SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables
+                          WHERE schemaname = current_schema()";
+    let tables: String = sqlx::query_scalar(TABLES).fetch_one(pool).await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("ANALYZE {tables}"))).execute(pool).await?;
+    Ok(())
+}
+
+/// Lets the schema of `rebuilt`, which stands at `cut`, take the name of the live one, and drops that; false, and nothing is
+/// changed, where the live one has gone on. The live cursors are locked until then: whoever projects waits, finds the epoch
+/// that it owns in the new cursors, and goes on.
+pub(crate) async fn replace(rebuilt: &Location, live: &Location, cut: &Cut) -> Result<bool, OpenModelError> {
+    let (Location::Postgres { url, schema: old }, Location::Postgres { schema: new, .. }) = (live, rebuilt) else {
+        return Err(OpenModelError::Foreign { location: rebuilt.clone() });
+    };
+    let failed = |error: sqlx::Error| OpenModelError::Store { location: live.clone(), source: error.into() };
+    let store = |source: StoreError| OpenModelError::Store { location: live.clone(), source };
+    let mut conn = options(url, old)?.map_err(failed)?.connect().await.map_err(failed)?;
+    let mut tx = conn.begin().await.map_err(failed)?;
+    lock(&mut tx).await.map_err(store)?;
+    sqlx::raw_sql("LOCK TABLE cursor, linker IN EXCLUSIVE MODE").execute(&mut *tx).await.map_err(failed)?;
+    if Cursors::load(&mut Session::Postgres(&mut tx)).await.map_err(store)?.cut() != *cut {
+        return Ok(false);
+    }
+    let sql = format!(
+        "UPDATE {new}.cursor AS n SET epoch = o.epoch FROM {old}.cursor AS o
+             WHERE o.stream = n.stream AND o.partition = n.partition;
+         INSERT INTO {new}.linker SELECT * FROM {old}.linker
+             ON CONFLICT (partition) DO UPDATE SET next = excluded.next;
+         ALTER SCHEMA {old} RENAME TO {old}_replaced;
+         ALTER SCHEMA {new} RENAME TO {old};"
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await.map_err(failed)?;
+    tx.commit().await.map_err(failed)?;
+    let sql = format!("DROP SCHEMA {old}_replaced CASCADE");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.map_err(failed)?;
+    Ok(true)
+}
+
 async fn create_or_check(conn: &mut PgConnection, schema: &str, location: &Location) -> Result<(), OpenModelError> {
     let failed = |source: StoreError| OpenModelError::Store { location: location.clone(), source };
     let mut tx = conn.begin().await.map_err(|error| failed(error.into()))?;
@@ -113,7 +170,7 @@ async fn state(conn: &mut PgConnection, schema: &str) -> Result<State, StoreErro
 }
 
 /// Until the end of the transaction nobody else makes or changes tables of this schema.
-async fn lock(conn: &mut PgConnection) -> Result<(), StoreError> {
+pub(crate) async fn lock(conn: &mut PgConnection) -> Result<(), StoreError> {
     const LOCK: &str =
         "SELECT pg_advisory_xact_lock(hashtextextended('weft read model ' || current_setting('search_path'), 0))";
     sqlx::query(LOCK).execute(conn).await?;

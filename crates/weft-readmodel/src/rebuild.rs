@@ -1,11 +1,10 @@
-//! Rebuilding: the whole read model from the log, in a file beside the live one, as fast as two cores go.
+//! Rebuilding: the whole read model from the log, beside the live one, as fast as two cores go.
 //!
-//! The file is built without a journal and made durable at the end; a rebuild that ends early leaves none. Once it is
-//! compared with the live file at the same cut, the caller puts it in its place by renaming it.
+//! A file is built without a journal and made durable at the end; a rebuild that ends early leaves none. Once it is
+//! compared with the live one at the same cut, it is put in its place: a file by renaming it, a schema by [`replace`].
 
 use std::{
     fs,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -13,12 +12,15 @@ use weft_log::{ReadLimit, SharedLog};
 use weft_model::Cut;
 
 use crate::{
+    apply::Conditions,
     batch::Batch,
     cursor,
     error::{OpenModelError, ProjectError, StoreError},
     follow::{Follow, Patience},
     location::Location,
     model::{Mode, ReadModel, Writer},
+    postgres,
+    repeats::Repeats,
     sqlite,
 };
 
@@ -45,53 +47,122 @@ impl RebuildReport {
     }
 }
 
-/// Builds a read model at `path` from the events of `log`, up to `upto` or to what the log holds now.
+/// Builds a read model at `target` from the events of `log`, up to `upto` or to what the log holds now.
 ///
 /// # Errors
-/// [`ProjectError`]; there is no file then.
-pub async fn rebuild(log: SharedLog, path: &Path, upto: Option<&Cut>) -> Result<RebuildReport, ProjectError> {
-    if path.exists() {
-        return Err(ProjectError::Exists(path.into()));
+/// [`ProjectError`]; there is nothing at `target` then.
+pub async fn rebuild(
+    log: SharedLog,
+    target: impl Into<Location>,
+    upto: Option<&Cut>,
+    repeats: Repeats,
+) -> Result<RebuildReport, ProjectError> {
+    let target = target.into();
+    if exists(&target).await? {
+        return Err(ProjectError::Exists(target));
     }
-    let report = build(log, path, upto).await;
+    let report = build(log, &target, upto, repeats).await;
     if report.is_err() {
         // Whatever there is of it is no read model; the error says why there is none.
-        let _ = fs::remove_file(path);
+        let _ = remove(&target).await;
     }
     report
 }
 
-async fn build(log: SharedLog, path: &Path, upto: Option<&Cut>) -> Result<RebuildReport, ProjectError> {
+async fn build(
+    log: SharedLog,
+    target: &Location,
+    upto: Option<&Cut>,
+    repeats: Repeats,
+) -> Result<RebuildReport, ProjectError> {
     let start = Instant::now();
-    let model = ReadModel::open_as(path.into(), Mode::Rebuild).await?;
+    let model = ReadModel::open_as(target.clone(), Mode::Rebuild).await?;
     let partitions = cursor::followed(log.partitions());
     model.follow(&partitions).await?;
+    let mut ends = Cut::default();
     for partition in partitions {
-        let mut end = log.size(partition).await?;
-        end = upto.map_or(end, |cut| end.min(cut.size(partition)));
-        let mut follow = Follow::start(log.clone(), partition.at(0), PAGE, Patience::ReadTo(end));
+        let size = log.size(partition).await?;
+        ends.0.insert(partition, upto.map_or(size, |cut| size.min(cut.size(partition))));
+    }
+    catch_up(&log, &model, &ends, repeats).await?;
+    let known_at = model.known_at();
+    finish(model, target).await?;
+    Ok(RebuildReport { events: known_at.0.values().sum(), took: start.elapsed(), known_at })
+}
+
+/// Applies what is missing in `model` up to the sizes that `ends` names.
+async fn catch_up(log: &SharedLog, model: &ReadModel, ends: &Cut, repeats: Repeats) -> Result<(), ProjectError> {
+    let conditions = Conditions { repeats, epochs: None };
+    let known = model.known_at();
+    for (partition, end) in &ends.0 {
+        let from = known.0.get(partition).copied().unwrap_or(0);
+        let mut follow = Follow::start(log.clone(), partition.at(from), PAGE, Patience::ReadTo(*end));
         let mut batches = Vec::new();
         while let Some(batch) = follow.next().await? {
             batches.push(batch);
             if batches.iter().map(Batch::len).sum::<usize>() >= EVENTS_MAX {
-                model.apply(std::mem::take(&mut batches)).await?;
+                model.apply_on(&std::mem::take(&mut batches), &conditions).await?;
             }
         }
-        model.apply(batches).await?;
+        model.apply_on(&batches, &conditions).await?;
     }
-    let known_at = model.known_at();
-    finish(model, path).await?;
-    Ok(RebuildReport { events: known_at.0.values().sum(), took: start.elapsed(), known_at })
+    Ok(())
 }
 
-/// Makes the file a live one, and durable.
-async fn finish(model: ReadModel, path: &Path) -> Result<(), ProjectError> {
-    if let Writer::Sqlite(writer) = &mut *model.writer().lock().await {
-        sqlite::go_live(writer).await?;
+/// Puts the read model that was rebuilt at `rebuilt` in the place of the live one at `live`, in one transaction, while that
+/// goes on being projected and asked. First it is caught up with; where it is overtaken meanwhile, once more. Both are
+/// schemas of one PostgreSQL database: a file is put in its place by renaming it while no node runs.
+///
+/// # Errors
+/// [`ProjectError`]; the live one is untouched then.
+pub async fn replace(
+    log: SharedLog,
+    rebuilt: &Location,
+    live: &Location,
+    repeats: Repeats,
+) -> Result<Cut, ProjectError> {
+    let (old, new) = (ReadModel::open(live).await?, ReadModel::open(rebuilt).await?);
+    loop {
+        let ends = old.applied().await?;
+        new.follow(&ends.0.keys().copied().collect::<Vec<_>>()).await?;
+        catch_up(&log, &new, &ends, repeats).await?;
+        let cut = new.known_at();
+        if postgres::replace(rebuilt, live, &cut).await? {
+            old.close().await?;
+            new.close().await?;
+            return Ok(cut);
+        }
+    }
+}
+
+async fn exists(target: &Location) -> Result<bool, ProjectError> {
+    match target {
+        Location::Sqlite(path) => Ok(path.exists()),
+        Location::Postgres { url, schema } => Ok(postgres::exists(url, schema, target).await?),
+    }
+}
+
+async fn remove(target: &Location) -> Result<(), ProjectError> {
+    match target {
+        Location::Sqlite(path) => {
+            let _ = fs::remove_file(path);
+            Ok(())
+        }
+        Location::Postgres { url, schema } => Ok(postgres::remove(url, schema, target).await?),
+    }
+}
+
+/// Makes what was built a live one, and durable.
+async fn finish(model: ReadModel, target: &Location) -> Result<(), ProjectError> {
+    match &mut *model.writer().lock().await {
+        Writer::Sqlite(writer) => sqlite::go_live(writer).await?,
+        Writer::Postgres(pool) => postgres::analyze(pool).await?,
     }
     model.close().await?;
-    let synced = fs::File::open(path).and_then(|file| file.sync_all());
-    let failed = |error| StoreError::Unavailable(sqlx::Error::Io(error));
-    synced.map_err(|error| OpenModelError::Store { location: Location::from(path), source: failed(error) })?;
+    if let Location::Sqlite(path) = target {
+        let synced = fs::File::open(path).and_then(|file| file.sync_all());
+        let failed = |error| StoreError::Unavailable(sqlx::Error::Io(error));
+        synced.map_err(|error| OpenModelError::Store { location: target.clone(), source: failed(error) })?;
+    }
     Ok(())
 }

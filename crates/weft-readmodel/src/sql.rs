@@ -128,6 +128,20 @@ impl Session<'_> {
         }
     }
 
+    /// Runs a statement.
+    pub(crate) async fn execute(&mut self, sql: &str, values: Vec<Value<'_>>) -> Result<(), StoreError> {
+        let text = AssertSqlSafe(self.dialect().text(sql));
+        match self {
+            Self::Sqlite(conn) => {
+                sqlx::query_with(text, sqlite_arguments(values)?).execute(&mut **conn).await?;
+            }
+            Self::Postgres(conn) => {
+                sqlx::query_with(text, postgres_arguments(values)?).execute(&mut **conn).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Every row of the answer.
     pub(crate) async fn all(&mut self, sql: &str, values: Vec<Value<'_>>) -> Result<Vec<Row>, StoreError> {
         let text = self.dialect().text(sql);

@@ -9,14 +9,14 @@ use tracing::{error, info};
 use weft_connect::{Connector, ConnectorOptions, TlsOptions};
 use weft_log::{EmbeddedLog, OpenOptions, SharedLog, Vault};
 use weft_model::Stream;
-use weft_readmodel::ReadModel;
+use weft_readmodel::{ProjectOptions, ReadModel, Repeats};
 
 use crate::{
     commands::reach::Ready,
     config::Config,
     feed_control::NodeFeeds,
     linker::Linker,
-    system::{SystemClock, SystemRandom},
+    system::{self, SystemClock, SystemRandom},
 };
 
 /// A running node.
@@ -145,7 +145,8 @@ impl Node {
         let feeds = Arc::new(NodeFeeds::new(self.connector.status()));
         let (log, model, shutdown) = (self.log.clone(), self.model.clone(), self.shutdown.clone());
         self.role("project", async move {
-            Ok(weft_readmodel::project(log, model, weft_readmodel::Repeats::Never, shutdown).await?)
+            let options = ProjectOptions { repeats: Repeats::Never, owner: system::process_name() };
+            Ok(weft_readmodel::project(log, model, options, shutdown).await?)
         });
         let (log, model, shutdown) = (self.log.clone(), self.model.clone(), self.shutdown.clone());
         self.role("link", async move {

@@ -26,3 +26,10 @@ impl Random for SystemRandom {
         }
     }
 }
+
+/// A name that no other process has, for what one of several may hold.
+pub(crate) fn process_name() -> String {
+    let mut bytes = [0; 8];
+    SystemRandom.fill(&mut bytes);
+    format!("{}-{:016x}", std::process::id(), u64::from_be_bytes(bytes))
+}

@@ -90,7 +90,7 @@ impl Node {
         tokio::spawn(weft_readmodel::project(
             log.clone(),
             model.clone(),
-            weft_readmodel::Repeats::Never,
+            weft_readmodel::ProjectOptions { repeats: weft_readmodel::Repeats::Never, owner: "test".to_owned() },
             projecting.clone(),
         ));
         let feeds = Arc::new(KnownFeeds::default());

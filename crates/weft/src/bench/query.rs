@@ -96,7 +96,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
 /// Links live, then makes the read model in bulk: quicker than projecting it live, and equal to it.
 async fn project_all(site: &bed::Site) -> anyhow::Result<()> {
     let log: SharedLog = Arc::new(node::open_log(&site.config).await?);
-    weft_readmodel::rebuild(log.clone(), &site.config.model_path(), None).await?;
+    weft_readmodel::rebuild(log.clone(), &site.config.model_path(), None, weft_readmodel::Repeats::Never).await?;
     log.close().await;
     let node = Node::start(&site.config).await?;
     node.caught_up().await?;

@@ -41,7 +41,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
 
     let log: SharedLog = std::sync::Arc::new(node::open_log(&site.config).await?);
     let target = site.path().join("rebuilt.db");
-    let report = weft_readmodel::rebuild(log.clone(), &target, None).await?;
+    let report = weft_readmodel::rebuild(log.clone(), &target, None, weft_readmodel::Repeats::Never).await?;
     figures.add("events", report.events as f64, "");
     figures.add("rebuild_events_per_second", report.events_per_second(), "1/s");
     log.close().await;

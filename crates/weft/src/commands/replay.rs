@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 use weft_log::{EmbeddedLog, LogEvidence, SharedLog};
 use weft_model::AsOf;
-use weft_readmodel::{ReadModel, TableDigest};
+use weft_readmodel::{ReadModel, Repeats, TableDigest};
 
 use crate::{
     commands::{Exit, cut},
@@ -47,7 +47,7 @@ pub(crate) async fn run(config: &Path, options: Options) -> anyhow::Result<Exit>
         None => live.as_ref().map(ReadModel::known_at),
     };
     let path = beside.path().join("readmodel.db");
-    let report = weft_readmodel::rebuild(log.clone(), &path, upto.as_ref()).await?;
+    let report = weft_readmodel::rebuild(log.clone(), &path, upto.as_ref(), Repeats::Never).await?;
     log.close().await;
     let rebuilt = ReadModel::open(&path).await?;
     let tables = rebuilt.digest(None).await?;
