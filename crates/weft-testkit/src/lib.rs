@@ -3,6 +3,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "indexing JSON gives null where there is nothing; nothing else is indexed")]
 
+mod disk;
+mod load;
 mod mllp;
 mod needs;
 mod process;
@@ -11,9 +13,11 @@ mod samples;
 mod services;
 mod site;
 
+pub use disk::StallingDisk;
+pub use load::{Load, message};
 pub use mllp::{Ack, Sender};
 pub use needs::{Need, kafka, not_run, postgres};
 pub use proxy::Proxy;
 pub use samples::{shared, simhospital};
 pub use services::{KafkaCluster, PostgresServer, postgres_url};
-pub use site::{Node, Output, Site, command};
+pub use site::{Launch, Node, Output, Site, binary, command};

@@ -26,6 +26,16 @@ pub struct Node {
     talk: Option<JoinHandle<String>>,
 }
 
+/// How a node is started.
+pub struct Launch<'a> {
+    /// Roles; every one where none is named.
+    pub roles: &'a [&'a str],
+    /// What it logs: `trace`, `debug`, ...
+    pub level: &'a str,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
+}
+
 /// What a command printed, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -38,7 +48,10 @@ pub struct Output {
 }
 
 /// The binary under test, built if need be. `WEFT_BUILT=1` says that it is built, with features of the caller's choice.
-fn binary() -> &'static Path {
+///
+/// # Panics
+/// When it does not build.
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -54,6 +67,12 @@ fn binary() -> &'static Path {
         assert!(built && path.exists(), "the weft binary was not built at {}", path.display());
         path
     })
+}
+
+impl Default for Launch<'_> {
+    fn default() -> Self {
+        Self { roles: &[], level: "info", environment: Vec::new() }
+    }
 }
 
 impl Site {
@@ -107,7 +126,15 @@ impl Site {
     /// # Errors
     /// When it ends, or is not ready in 30 seconds: with what it said.
     pub fn serve(&self) -> anyhow::Result<Node> {
-        Node::start(&self.config(), "info")
+        self.launch(&Launch::default())
+    }
+
+    /// The same, started otherwise.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready in 30 seconds: with what it said.
+    pub fn launch(&self, launch: &Launch<'_>) -> anyhow::Result<Node> {
+        Node::start(&self.config(), launch)
     }
 
     /// The same with what it logs set: `trace`, `debug`, ...
@@ -115,7 +142,7 @@ impl Site {
     /// # Errors
     /// When it ends, or is not ready in 30 seconds: with what it said.
     pub fn serve_logging(&self, level: &str) -> anyhow::Result<Node> {
-        Node::start(&self.config(), level)
+        self.launch(&Launch { level, ..Launch::default() })
     }
 
     /// Runs a command under the site's configuration.
@@ -172,11 +199,12 @@ impl Site {
 }
 
 impl Node {
-    fn start(config: &Path, level: &str) -> anyhow::Result<Self> {
+    fn start(config: &Path, launch: &Launch<'_>) -> anyhow::Result<Self> {
         // A file size limit is to be an error of the write, as a full disk is, and not the end of the process.
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(binary());
-        command.arg("--config").arg(config).arg("serve").env("WEFT_LOG", level);
+        command.arg("--config").arg(config).arg("serve").env("WEFT_LOG", launch.level);
+        command.args(launch.roles.iter().flat_map(|role| ["--role", *role])).envs(launch.environment.iter().cloned());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().context("stdout of the node")?;
@@ -251,8 +279,17 @@ impl Node {
         Ok(self.talk.take().and_then(|talk| talk.join().ok()).unwrap_or_default())
     }
 
+    /// Sends it a signal: `STOP` and `CONT` make it hang and go on.
+    ///
+    /// # Errors
+    /// When `kill` cannot be run.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status()?;
+        Ok(())
+    }
+
     fn end(&mut self) -> anyhow::Result<i32> {
-        Command::new("kill").arg(self.child.id().to_string()).status()?;
+        self.signal("TERM")?;
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             if let Some(status) = self.child.try_wait()? {
