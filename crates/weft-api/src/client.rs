@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint, Error};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint, Error},
+};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{
     generated::client::{
@@ -11,6 +15,8 @@ use crate::{
     },
     server::ANSWER_BYTES_MAX,
 };
+
+const HEALTH_WITHIN: Duration = Duration::from_secs(5);
 
 /// One connection, shared by the three services' clients. Cloning is cheap and shares the connection.
 #[derive(Debug, Clone)]
@@ -23,6 +29,19 @@ pub struct Clients {
     pub feed: FeedServiceClient<Channel>,
     /// The connection itself, for the health and reflection services.
     pub channel: Channel,
+}
+
+/// Whether the process at `address` says that it can use all that it stands on. Waits for five seconds.
+///
+/// # Errors
+/// UNAVAILABLE where nothing answers there, or not with health.
+pub async fn healthy(address: &str) -> Result<bool, Status> {
+    let unreachable = |error: Error| Status::unavailable(error.to_string());
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(unreachable)?;
+    let endpoint = endpoint.connect_timeout(HEALTH_WITHIN).timeout(HEALTH_WITHIN);
+    let mut health = HealthClient::new(endpoint.connect().await.map_err(unreachable)?);
+    let answer = health.check(HealthCheckRequest::default()).await?;
+    Ok(answer.into_inner().status() == ServingStatus::Serving)
 }
 
 /// Connects to a node at `address`: `127.0.0.1:50051`.

@@ -5,7 +5,7 @@
 //! `access` stream, and only then does the answer leave. Errors are one small closed set whose details name the
 //! request's field ([`error_details`]). Entries are copied into the answer as they are stored.
 //!
-//! [`serve`] runs the services, [`client::connect`] calls them.
+//! [`serve`] runs the services, [`client::connect`] calls them; [`serve_health`] tells how a process without them is.
 
 mod arguments;
 pub mod client;
@@ -15,6 +15,7 @@ mod disclosure;
 mod error;
 mod feeds;
 mod generated;
+mod health;
 mod moments;
 mod page;
 mod server;
@@ -23,5 +24,6 @@ mod wire;
 
 pub use error::error_details;
 pub use feeds::{FeedControl, FeedProfile, FeedStatus};
-pub use server::{ServeError, ServeOptions, serve};
+pub use health::Health;
+pub use server::{HealthOptions, ServeError, ServeOptions, serve, serve_health};
 pub use tonic::{Code, Status};

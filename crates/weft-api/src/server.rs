@@ -2,9 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::{
+    server::NamedService,
+    transport::{Server, server::TcpIncoming},
+};
 use weft_log::SharedLog;
 use weft_model::{Clock, Random};
 use weft_readmodel::ReadModel;
@@ -17,6 +20,7 @@ use crate::{
         feed_service_server::FeedServiceServer, person_service_server::PersonServiceServer,
         timeline_service_server::TimelineServiceServer,
     },
+    health::{self, Health},
     moments::Moments,
     services::{Feeds, Persons, Timelines},
 };
@@ -45,10 +49,24 @@ pub struct ServeOptions {
     pub clock: Arc<dyn Clock>,
     /// Makes every disclosure an event of its own.
     pub random: Arc<dyn Random>,
+    /// What the health service tells.
+    pub health: watch::Receiver<Health>,
     /// Let others than this machine connect. Nothing here proves who a caller is: whoever can connect can read everything
     /// under any name, so say true only where something in front does that (a proxy with mutual TLS, a private network).
     pub allow_remote: bool,
     /// Ends [`serve`]: calls in progress are answered, streams end as UNAVAILABLE.
+    pub shutdown: CancellationToken,
+}
+
+/// What [`serve_health`] needs.
+pub struct HealthOptions {
+    /// Where to listen: already bound, so that the caller knows the port.
+    pub listener: TcpListener,
+    /// What is told.
+    pub health: watch::Receiver<Health>,
+    /// Let others than this machine connect: they learn what is usable here, and nothing else.
+    pub allow_remote: bool,
+    /// Ends it.
     pub shutdown: CancellationToken,
 }
 
@@ -74,11 +92,8 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`].
 pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
-    let address = options.listener.local_addr()?;
-    if !options.allow_remote && !address.ip().is_loopback() {
-        return Err(ServeError::Remote(address));
-    }
-    let ServeOptions { listener, log, model, feeds, clock, random, shutdown, .. } = options;
+    may_listen(&options.listener, options.allow_remote)?;
+    let ServeOptions { listener, log, model, feeds, clock, random, health: watched, shutdown, .. } = options;
     let disclosures = Arc::new(Disclosures { log: log.clone(), clock: clock.clone(), random });
     let moments = Moments { log: log.clone(), clock: clock.clone() };
     let timelines = TimelineServiceServer::new(Timelines {
@@ -95,10 +110,13 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let persons = persons.max_decoding_message_size(REQUEST_BYTES_MAX).max_encoding_message_size(ANSWER_BYTES_MAX);
     let feeds = feeds.max_decoding_message_size(REQUEST_BYTES_MAX).max_encoding_message_size(ANSWER_BYTES_MAX);
 
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<TimelineServiceServer<Timelines>>().await;
-    health.set_serving::<PersonServiceServer<Persons>>().await;
-    health.set_serving::<FeedServiceServer<Feeds>>().await;
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let services = vec![
+        TimelineServiceServer::<Timelines>::NAME,
+        PersonServiceServer::<Persons>::NAME,
+        FeedServiceServer::<Feeds>::NAME,
+    ];
+    let reporting = health::report(reporter, services, watched);
 
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -115,9 +133,43 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
         .add_service(Closed(persons))
         .add_service(Closed(feeds))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown.cancelled());
+    until_ended(serving, reporting, &shutdown).await
+}
+
+/// Serves health alone until `shutdown`: for a process that answers no questions.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve_health(options: HealthOptions) -> Result<(), ServeError> {
+    let HealthOptions { listener, health: watched, allow_remote, shutdown } = options;
+    may_listen(&listener, allow_remote)?;
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let serving = Server::builder()
+        .max_concurrent_streams(CALLS_PER_CONNECTION_MAX)
+        .add_service(health_service)
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown.cancelled());
+    until_ended(serving, health::report(reporter, Vec::new(), watched), &shutdown).await
+}
+
+fn may_listen(listener: &TcpListener, allow_remote: bool) -> Result<(), ServeError> {
+    let address = listener.local_addr()?;
+    if allow_remote || address.ip().is_loopback() { Ok(()) } else { Err(ServeError::Remote(address)) }
+}
+
+async fn until_ended(
+    serving: impl Future<Output = Result<(), tonic::transport::Error>>,
+    reporting: impl Future<Output = ()>,
+    shutdown: &CancellationToken,
+) -> Result<(), ServeError> {
+    let reporting = async {
+        reporting.await;
+        // What was told last stays told.
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         ended = serving => Ok(ended?),
-        () = grace_over(&shutdown) => {
+        () = reporting => Ok(()),
+        () = grace_over(shutdown) => {
             tracing::info!("callers still connected after the grace period");
             Ok(())
         }

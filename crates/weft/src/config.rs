@@ -27,6 +27,9 @@ pub(crate) struct Config {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Grpc {
     pub(crate) listen: SocketAddr,
+    /// Where a process that answers no questions tells how it is.
+    #[serde(default = "any_port")]
+    pub(crate) health: SocketAddr,
     /// Loopback only unless this is true.
     #[serde(default)]
     pub(crate) allow_remote: bool,
@@ -90,6 +93,10 @@ impl Config {
     pub(crate) fn run_file(&self) -> PathBuf {
         self.data.join("node.json")
     }
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
 #[cfg(test)]

@@ -7,11 +7,15 @@ mod bench;
 mod commands;
 mod config;
 mod feed_control;
+mod health;
 mod linker;
 mod node;
 mod notary;
 mod output;
 mod protobuf_json;
+mod roles;
+#[cfg(test)]
+mod simulation;
 mod system;
 mod table;
 

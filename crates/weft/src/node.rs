@@ -1,12 +1,16 @@
-//! A whole node: every role in one process, started and ended in order.
+//! A node: the roles of one process, started and ended in order.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, bail};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
-use weft_connect::{Connector, ConnectorOptions, TlsOptions};
+use weft_connect::{Connector, ConnectorOptions, FeedStatuses, TlsOptions};
 use weft_log::{EmbeddedLog, OpenOptions, SharedLog, Vault};
 use weft_model::Stream;
 use weft_readmodel::{ProjectOptions, ReadModel, Repeats};
@@ -15,7 +19,9 @@ use crate::{
     commands::reach::Ready,
     config::Config,
     feed_control::NodeFeeds,
+    health,
     linker::Linker,
+    roles::{Role, Roles},
     system::{self, SystemClock, SystemRandom},
 };
 
@@ -24,13 +30,16 @@ pub(crate) struct Node {
     pub(crate) log: SharedLog,
     pub(crate) model: Arc<ReadModel>,
     pub(crate) ready: Ready,
-    connector: Connector,
+    /// Where this process listens for messages.
+    connector: Option<Connector>,
     /// One past the last message that the linker has decided on.
     linked: watch::Receiver<u64>,
-    roles: Vec<JoinHandle<()>>,
+    health: watch::Sender<weft_api::Health>,
+    tasks: Vec<JoinHandle<()>>,
     shutdown: CancellationToken,
     failed: CancellationToken,
-    run_file: std::path::PathBuf,
+    /// Where this process says that it answers; absent where it does not.
+    run_file: Option<PathBuf>,
 }
 
 /// Opens the vault and, with it, the log for writing.
@@ -48,44 +57,62 @@ pub(crate) fn open_vault(config: &Config) -> anyhow::Result<Arc<Vault>> {
 }
 
 impl Node {
-    /// Starts every role: listening comes first, for senders wait; what derives from the log catches up behind them.
-    pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
-        let mut node = Self::connect(config).await?;
-        node.start_roles(config).await?;
-        write_run_file(&node.run_file, &node.ready)?;
+    /// Starts these roles: listening comes first, for senders wait; what derives from the log catches up behind it.
+    pub(crate) async fn start(config: &Config, roles: &Roles) -> anyhow::Result<Self> {
+        let mut node = Self::open(config, roles).await?;
+        if roles.has(Role::Connect) {
+            node.connect(config).await?;
+        }
+        if roles.has(Role::Project) {
+            node.project();
+        }
+        if roles.has(Role::Link) {
+            node.link();
+        }
+        if roles.has(Role::Notary) {
+            node.notarise(config).await?;
+        }
+        if roles.has(Role::Api) {
+            node.answer(config).await?;
+        } else {
+            node.tell_health(config).await?;
+        }
+        node.watch_health(roles);
+        if let Some(run_file) = &node.run_file {
+            write_run_file(run_file, &node.ready)?;
+        }
         Ok(node)
     }
 
-    /// Starts receiving alone: what arrives is stored and acknowledged, and nothing is made of it.
-    pub(crate) async fn connect(config: &Config) -> anyhow::Result<Self> {
+    /// Opens what every role stands on.
+    async fn open(config: &Config, roles: &Roles) -> anyhow::Result<Self> {
         let log: SharedLog = Arc::new(open_log(config).await?);
         let model = ReadModel::open(&config.model_path())
             .await
             .with_context(|| format!("cannot open the read model {}", config.model_path().display()))?;
-        let model = Arc::new(model);
-        let tls = config.tls.as_ref().map(read_tls).transpose()?;
-        let mut options = ConnectorOptions::new(log.clone(), Arc::new(SystemClock));
-        options.tls = tls;
-        let connector = Connector::start(options);
-        connector.caught_up().await.context("cannot follow the registered feeds")?;
-        let mut node = Self {
-            ready: Ready { ready: true, grpc: String::new(), mllp: BTreeMap::new() },
+        Ok(Self {
+            ready: Ready {
+                ready: true,
+                roles: roles.to_vec(),
+                grpc: String::new(),
+                health: String::new(),
+                mllp: BTreeMap::new(),
+            },
             log,
-            model,
-            connector,
+            model: Arc::new(model),
+            connector: None,
             linked: watch::channel(0).1,
-            roles: Vec::new(),
+            health: watch::Sender::new(health::opened(stands_on_model(roles))),
+            tasks: Vec::new(),
             shutdown: CancellationToken::new(),
             failed: CancellationToken::new(),
-            run_file: config.run_file(),
-        };
-        node.ready.mllp = node.mllp_addresses();
-        Ok(node)
+            run_file: roles.has(Role::Api).then(|| config.run_file()),
+        })
     }
 
     /// Where each feed listens now.
     pub(crate) fn mllp_addresses(&self) -> BTreeMap<String, String> {
-        let statuses = self.connector.status().borrow().clone();
+        let statuses = self.statuses().borrow().clone();
         statuses.into_iter().filter_map(|(feed, status)| Some((feed, status.address?.to_string()))).collect()
     }
 
@@ -125,29 +152,42 @@ impl Node {
 
     /// Ends in order: no more messages, then the roles behind them, then the log.
     pub(crate) async fn stop(self) {
-        self.connector.shutdown().await;
+        if let Some(connector) = self.connector {
+            connector.shutdown().await;
+        }
         self.shutdown.cancel();
-        for role in self.roles {
-            let _ = role.await;
+        for task in self.tasks {
+            let _ = task.await;
         }
         self.log.close().await;
-        let _ = std::fs::remove_file(&self.run_file);
+        if let Some(run_file) = self.run_file {
+            let _ = std::fs::remove_file(run_file);
+        }
         info!("node ended");
     }
 
-    async fn start_roles(&mut self, config: &Config) -> anyhow::Result<()> {
-        let grpc = TcpListener::bind(config.grpc.listen)
-            .await
-            .with_context(|| format!("cannot listen on {} (grpc.listen)", config.grpc.listen))?;
-        self.ready.grpc = grpc.local_addr()?.to_string();
-        let (place, linked) = watch::channel(0);
-        self.linked = linked;
-        let feeds = Arc::new(NodeFeeds::new(self.connector.status()));
+    /// Listens for the feeds: what arrives is stored and acknowledged.
+    async fn connect(&mut self, config: &Config) -> anyhow::Result<()> {
+        let mut options = ConnectorOptions::new(self.log.clone(), Arc::new(SystemClock));
+        options.tls = config.tls.as_ref().map(read_tls).transpose()?;
+        let connector = Connector::start(options);
+        connector.caught_up().await.context("cannot follow the registered feeds")?;
+        self.connector = Some(connector);
+        self.ready.mllp = self.mllp_addresses();
+        Ok(())
+    }
+
+    fn project(&mut self) {
         let (log, model, shutdown) = (self.log.clone(), self.model.clone(), self.shutdown.clone());
         self.role("project", async move {
             let options = ProjectOptions { repeats: Repeats::Never, owner: system::process_name() };
             Ok(weft_readmodel::project(log, model, options, shutdown).await?)
         });
+    }
+
+    fn link(&mut self) {
+        let (place, linked) = watch::channel(0);
+        self.linked = linked;
         let (log, model, shutdown) = (self.log.clone(), self.model.clone(), self.shutdown.clone());
         self.role("link", async move {
             let linker = tokio::select! {
@@ -156,33 +196,78 @@ impl Node {
             };
             linker.run(shutdown).await
         });
+    }
+
+    async fn notarise(&mut self, config: &Config) -> anyhow::Result<()> {
         let notary = crate::notary::open(config, &self.log).await?;
         notary.check().await.context("the notary cannot go on from this log")?;
         let shutdown = self.shutdown.clone();
         self.role("notary", async move { Ok(notary.run(shutdown.cancelled_owned()).await?) });
+        Ok(())
+    }
+
+    async fn answer(&mut self, config: &Config) -> anyhow::Result<()> {
+        let listener = TcpListener::bind(config.grpc.listen)
+            .await
+            .with_context(|| format!("cannot listen on {} (grpc.listen)", config.grpc.listen))?;
+        self.ready.grpc = listener.local_addr()?.to_string();
+        self.ready.health.clone_from(&self.ready.grpc);
         let options = weft_api::ServeOptions {
-            listener: grpc,
+            listener,
             allow_remote: config.grpc.allow_remote,
             log: self.log.clone(),
             model: self.model.clone(),
-            feeds,
+            feeds: Arc::new(NodeFeeds::new(self.statuses())),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
+            health: self.health.subscribe(),
             shutdown: self.shutdown.clone(),
         };
         self.role("api", async move { Ok(weft_api::serve(options).await?) });
         Ok(())
     }
 
+    /// A process that answers no questions still tells how it is.
+    async fn tell_health(&mut self, config: &Config) -> anyhow::Result<()> {
+        let listener = TcpListener::bind(config.grpc.health)
+            .await
+            .with_context(|| format!("cannot listen on {} (grpc.health)", config.grpc.health))?;
+        self.ready.health = listener.local_addr()?.to_string();
+        let options = weft_api::HealthOptions {
+            listener,
+            allow_remote: config.grpc.allow_remote,
+            health: self.health.subscribe(),
+            shutdown: self.shutdown.clone(),
+        };
+        self.role("health", async move { Ok(weft_api::serve_health(options).await?) });
+        Ok(())
+    }
+
+    fn watch_health(&mut self, roles: &Roles) {
+        let model = stands_on_model(roles).then(|| self.model.clone());
+        let watching = health::watch(self.log.clone(), model, self.health.clone(), self.shutdown.clone());
+        self.tasks.push(tokio::spawn(watching));
+    }
+
+    /// What this process's listeners are doing; nothing where it has none.
+    fn statuses(&self) -> watch::Receiver<FeedStatuses> {
+        self.connector.as_ref().map_or_else(|| watch::channel(FeedStatuses::new()).1, Connector::status)
+    }
+
     fn role(&mut self, name: &'static str, run: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let failed = self.failed.clone();
-        self.roles.push(tokio::spawn(async move {
+        self.tasks.push(tokio::spawn(async move {
             if let Err(reason) = run.await {
                 error!(role = name, reason = format!("{reason:#}"), "role failed");
                 failed.cancel();
             }
         }));
     }
+}
+
+/// Receiving alone goes on while the read model is away.
+fn stands_on_model(roles: &Roles) -> bool {
+    [Role::Link, Role::Project, Role::Api].into_iter().any(|role| roles.has(role))
 }
 
 fn read_tls(tls: &crate::config::Tls) -> anyhow::Result<TlsOptions> {

@@ -11,10 +11,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use weft_api::{
-    FeedControl, FeedProfile, FeedStatus, ServeError, ServeOptions,
+    FeedControl, FeedProfile, FeedStatus, Health, ServeError, ServeOptions,
     client::{self, Clients},
 };
 use weft_log::{
@@ -45,6 +45,7 @@ pub(crate) struct Node {
     pub(crate) feeds: Arc<KnownFeeds>,
     pub(crate) clients: Clients,
     pub(crate) address: String,
+    pub(crate) health: watch::Sender<Health>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) projecting: CancellationToken,
     pub(crate) serving: JoinHandle<Result<(), ServeError>>,
@@ -96,6 +97,7 @@ impl Node {
         let feeds = Arc::new(KnownFeeds::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let health = watch::Sender::new(Health::from([("log", true), ("read-model", true)]));
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(weft_api::serve(ServeOptions {
             listener,
@@ -104,12 +106,13 @@ impl Node {
             feeds: feeds.clone(),
             clock: Arc::new(Steps(AtomicI64::new(MAY_1_US))),
             random: Arc::new(Counter(AtomicU64::new(0))),
+            health: health.subscribe(),
             allow_remote: false,
             shutdown: shutdown.clone(),
         }));
         let clients = client::connect(&address).await.unwrap();
         let messages = AtomicU64::new(0);
-        Self { log, model, feeds, clients, address, shutdown, projecting, serving, messages, _dir: dir }
+        Self { log, model, feeds, clients, address, health, shutdown, projecting, serving, messages, _dir: dir }
     }
 
     /// Appends a message about `record`; returns where.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tonic::{Code, codegen::tokio_stream};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::{v1, v1alpha};
-use weft_api::{ServeError, ServeOptions, client, error_details, serve};
+use weft_api::{Health, HealthOptions, ServeError, ServeOptions, client, error_details, serve, serve_health};
 use weft_model::{Clock, Random, proto::api::GetTimelineRequest};
 
 use crate::node::{DEADLINE, Node, context};
@@ -14,15 +14,51 @@ use crate::node::{DEADLINE, Node, context};
 const SERVICES: [&str; 3] = ["weft.v1.FeedService", "weft.v1.PersonService", "weft.v1.TimelineService"];
 
 #[tokio::test]
-async fn health_is_told_for_the_node_and_each_service() {
+async fn health_is_told_for_the_node_each_service_and_each_part() {
     let node = Node::start().await;
     let mut health = HealthClient::new(node.clients.channel.clone());
-    for service in SERVICES.into_iter().chain([""]) {
-        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap().into_inner();
-        assert_eq!(answer.status(), ServingStatus::Serving, "{service}");
+    let all = || SERVICES.into_iter().chain(["", "log", "read-model"]);
+    for service in all() {
+        wait_for(&mut health, service, ServingStatus::Serving).await;
     }
     let other = health.check(HealthCheckRequest { service: "weft.v1.Other".to_owned() }).await.unwrap_err();
     assert_eq!(other.code(), Code::NotFound);
+    // One part that is away takes everything that stands on it along, and nothing else.
+    node.health.send_modify(|parts| *parts.get_mut("log").unwrap() = false);
+    for service in all() {
+        let wanted = if service == "read-model" { ServingStatus::Serving } else { ServingStatus::NotServing };
+        wait_for(&mut health, service, wanted).await;
+    }
+    node.health.send_modify(|parts| *parts.get_mut("log").unwrap() = true);
+    wait_for(&mut health, "", ServingStatus::Serving).await;
+}
+
+#[tokio::test]
+async fn a_process_without_services_tells_its_health_and_nothing_else() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let told = watch::Sender::new(Health::from([("log", true)]));
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let options = HealthOptions { listener, health: told.subscribe(), allow_remote: false, shutdown: shutdown.clone() };
+    let serving = tokio::spawn(serve_health(options));
+    let mut clients = client::connect(&address).await.unwrap();
+    let mut health = HealthClient::new(clients.channel.clone());
+    wait_for(&mut health, "", ServingStatus::Serving).await;
+    told.send_replace(Health::from([("log", false)]));
+    wait_for(&mut health, "", ServingStatus::NotServing).await;
+    let refused = clients.timeline.get_timeline(GetTimelineRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    shutdown.cancel();
+    tokio::time::timeout(DEADLINE, serving).await.expect("in time").unwrap().unwrap();
+}
+
+/// Watches until the status is `wanted`: what is told follows what was seen, a moment later.
+async fn wait_for(health: &mut HealthClient<tonic::transport::Channel>, service: &str, wanted: ServingStatus) {
+    let watched = async {
+        let mut watch = health.watch(HealthCheckRequest { service: service.to_owned() }).await.unwrap().into_inner();
+        while watch.message().await.unwrap().unwrap().status() != wanted {}
+    };
+    tokio::time::timeout(DEADLINE, watched).await.unwrap_or_else(|_| panic!("{service} never was {wanted:?}"));
 }
 
 #[tokio::test]
@@ -88,6 +124,7 @@ async fn others_than_this_machine_must_be_allowed_by_name() {
             feeds: node.feeds.clone(),
             clock: Arc::new(Nothing),
             random: Arc::new(Nothing),
+            health: watch::channel(Health::new()).1,
             allow_remote,
             shutdown,
         }

@@ -32,6 +32,7 @@ use crate::{
     commands::{init, reach::refused},
     config::Config,
     node::{self, Node},
+    roles::Roles,
     system::SystemClock,
 };
 
@@ -61,7 +62,7 @@ impl Site {
 
     /// Starts a node with the benchmark's feed. Returns the feed's address.
     pub(crate) async fn start(&self) -> anyhow::Result<(Node, Clients, SocketAddr)> {
-        let node = Node::start(&self.config).await?;
+        let node = Node::start(&self.config, &Roles::all()).await?;
         let mut clients = client::connect(&node.ready.grpc).await.context("cannot reach the node")?;
         let SynthFeed { id, profile_toml } = weft_synth::bench_feed();
         let request = RegisterFeedRequest { context: Some(context()), profile_toml };

@@ -17,7 +17,10 @@ use weft_connect::MllpClient;
 use weft_model::Stream;
 
 use super::{Common, Figures, bed};
-use crate::node::Node;
+use crate::{
+    node::Node,
+    roles::{Role, Roles},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -64,7 +67,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     let mut filler = alone.filler().await?;
     filler.register(&weft_synth::bench_feed()).await?;
     filler.finish().await?;
-    let node = Node::connect(&alone.config).await?;
+    let node = Node::start(&alone.config, &Roles::of(&[Role::Connect])).await?;
     let address = node.mllp_addresses().into_values().next().context("the feed does not listen")?.parse()?;
     let report = bed::drive(address, bed::deal(messages.by_ref().take(burst), connections)).await?;
     figures.add("connections", f64::from(options.connections), "");

@@ -21,6 +21,7 @@ use super::{Common, Figures, bed, ingest::percentiles};
 use crate::{
     commands::reach::refused,
     node::{self, Node},
+    roles::Roles,
 };
 
 #[derive(Debug, Args)]
@@ -98,7 +99,7 @@ async fn project_all(site: &bed::Site) -> anyhow::Result<()> {
     let log: SharedLog = Arc::new(node::open_log(&site.config).await?);
     weft_readmodel::rebuild(log.clone(), &site.config.model_path(), None, weft_readmodel::Repeats::Never).await?;
     log.close().await;
-    let node = Node::start(&site.config).await?;
+    let node = Node::start(&site.config, &Roles::all()).await?;
     node.caught_up().await?;
     node.stop().await;
     Ok(())

@@ -6,7 +6,10 @@ use clap::Args;
 use weft_log::SharedLog;
 
 use super::{Common, Figures, bed};
-use crate::node::{self, Node};
+use crate::{
+    node::{self, Node},
+    roles::Roles,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -32,7 +35,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     figures.add("translate_and_append_per_second", filled as f64 / start.elapsed().as_secs_f64(), "1/s");
 
     // The live node links and projects first, so that the log also has its decisions.
-    let node = Node::start(&site.config).await?;
+    let node = Node::start(&site.config, &Roles::all()).await?;
     let start = Instant::now();
     node.caught_up().await?;
     figures.add("live_link_and_project_per_second", filled as f64 / start.elapsed().as_secs_f64(), "1/s");

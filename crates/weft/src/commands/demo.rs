@@ -28,6 +28,7 @@ use crate::{
     config::Config,
     node::Node,
     output,
+    roles::Roles,
 };
 
 /// Connections that each feed sends over. A person's messages stay on one of them, so that their order holds.
@@ -66,7 +67,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Exit> {
     let dir = tempfile::Builder::new().prefix("weft-demo-").tempdir().context("cannot make a temporary folder")?;
     let config_path = make_site(dir.path())?;
     let config = Config::read(&config_path)?;
-    let node = Node::start(&config).await?;
+    let node = Node::start(&config, &Roles::all()).await?;
     crate::talk!("a node is running in {}", dir.path().display());
     let mut clients = client::connect(&node.ready.grpc).await.context("cannot reach the node")?;
     let population = Arc::new(Population::generate(options.seed, options.people as usize));

@@ -2,6 +2,7 @@
 
 pub(crate) mod cut;
 mod demo;
+mod doctor;
 mod feed;
 pub(crate) mod init;
 mod link;
@@ -42,6 +43,8 @@ enum Command {
     Init(init::Options),
     /// Run a node until it is told to end (SIGINT or SIGTERM)
     Serve(serve::Options),
+    /// Look at everything that a node stands on, and say what to do
+    Doctor(doctor::Options),
     /// Register, watch and try feeds
     #[command(subcommand)]
     Feed(feed::Command),
@@ -79,6 +82,8 @@ pub(crate) enum Exit {
     Done,
     /// It failed; the message says why.
     Failed,
+    /// What was asked for does not go together with the configuration.
+    Usage,
     /// What was asked for does not exist.
     NotFound,
     /// No node answers.
@@ -107,6 +112,7 @@ impl Cli {
         match self.command {
             Command::Init(options) => init::run(&options),
             Command::Serve(options) => serve::run(config, &options).await,
+            Command::Doctor(options) => doctor::run(config, &options).await,
             Command::Feed(command) => feed::run(config, command).await,
             Command::Send(options) => send::run(config, options).await,
             Command::Person(command) => person::run(config, command).await,
@@ -127,6 +133,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Done => 0,
             Exit::Failed => 1,
+            Exit::Usage => 2,
             Exit::NotFound => 3,
             Exit::NoNode => 4,
             Exit::Refused => 5,

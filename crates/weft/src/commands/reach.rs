@@ -14,6 +14,7 @@ use weft_model::proto::api::RequestContext;
 use crate::{
     commands::{Exit, failure},
     config::Config,
+    roles::Role,
 };
 
 /// Who asks and why: recorded with every answer about a person.
@@ -41,7 +42,13 @@ pub(crate) struct Asker {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Ready {
     pub(crate) ready: bool,
+    pub(crate) roles: Vec<Role>,
+    /// Where it answers; empty where it does not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) grpc: String,
+    /// Where it tells how it is.
+    pub(crate) health: String,
+    /// Where it listens, by feed.
     pub(crate) mllp: std::collections::BTreeMap<String, String>,
 }
 

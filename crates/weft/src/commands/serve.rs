@@ -6,16 +6,30 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{commands::Exit, config::Config, node::Node, output};
+use crate::{
+    commands::Exit,
+    config::Config,
+    node::Node,
+    output,
+    roles::{Role, Roles},
+};
 
 #[derive(Debug, Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// What this process does; may be given again. Apart from the others only on Kafka and PostgreSQL [default: all]
+    #[arg(long, value_name = "ROLE")]
+    role: Vec<Role>,
+}
 
-/// Prints one JSON line when the node is ready: `{"ready":true,"grpc":"127.0.0.1:PORT","mllp":{"FEED":"127.0.0.1:PORT"}}`.
-pub(crate) async fn run(config: &Path, _options: &Options) -> anyhow::Result<Exit> {
+/// Prints one JSON line when the node is ready: `{"ready":true,"roles":[...],"grpc":"127.0.0.1:PORT",
+/// "health":"127.0.0.1:PORT","mllp":{"FEED":"127.0.0.1:PORT"}}`; without the role `api` there is no `grpc`.
+pub(crate) async fn run(config: &Path, options: &Options) -> anyhow::Result<Exit> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let node = Node::start(&Config::read(config)?).await?;
+    let config = Config::read(config)?;
+    let roles = Roles::of(&options.role);
+    roles.fit_embedded()?;
+    let node = Node::start(&config, &roles).await?;
     output::json_line(&serde_json::to_value(&node.ready)?)?;
     let exit = tokio::select! {
         _ = terminate.recv() => Exit::Done,
