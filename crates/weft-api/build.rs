@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo::rerun-if-changed={}", root.display());
     println!("cargo::rerun-if-changed=build.rs");
-    let files = ["weft/v1/timeline.proto", "weft/v1/person.proto", "weft/v1/feed.proto"];
+    let files = ["weft/v1/timeline.proto", "weft/v1/person.proto", "weft/v1/feed.proto", "weft/v1/link.proto"];
     let descriptors = protox::compile(files, [&root])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
 

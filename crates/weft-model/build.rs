@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "weft/v1/timeline.proto",
         "weft/v1/person.proto",
         "weft/v1/feed.proto",
+        "weft/v1/link.proto",
     ];
     println!("cargo::rerun-if-changed={}", root.display());
     let mut compiler = protox::Compiler::new([&root])?;

@@ -87,8 +87,8 @@ impl Register {
         self.take_question(record, payload)
     }
 
-    /// Takes in the part of an event that no [`Change`] tells: what is apart, and what a number is worth. For one who
-    /// starts from the persons as a read model has them, and from these few events.
+    /// Takes in what an event says beside whose a record is: what is held, what is apart, and what a number is worth. For one
+    /// who starts from the persons as a read model has them, and from these few events.
     ///
     /// # Errors
     /// [`IdError`].
@@ -108,6 +108,9 @@ impl Register {
                 }
                 for apart in &decided.apart {
                     self.keep_apart(offset, apart.clone())?;
+                }
+                for placed in &decided.placed {
+                    self.held.insert(Pseudonym::from_bytes(&placed.record)?);
                 }
                 for settled in &decided.settled {
                     self.asked.remove(&Pseudonym::from_bytes(settled)?);
@@ -130,9 +133,9 @@ impl Register {
         Ok(())
     }
 
-    /// Places a record as a read model has it.
-    pub fn restore(&mut self, record: Pseudonym, person: PersonId, by_steward: bool) {
-        self.change(Change::Place { record, person, by_steward });
+    /// Places a record as a read model has it, whoever has placed it there.
+    pub fn restore(&mut self, record: Pseudonym, person: PersonId) {
+        self.index.link(record, person);
     }
 
     /// Lets a record follow another, as a read model has it.

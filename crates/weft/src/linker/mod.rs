@@ -1,0 +1,374 @@
+//! The linker's role: follow the feed stream, decide for each record that is new or has changed, append the decision; follow
+//! the identity stream, for what stewards have decided.
+//!
+//! [`Deciding`] decides and is pure; this file gives it its events and makes its decisions events. A decision is made once:
+//! its event id is made of the event that caused it, so that deciding again after a crash adds nothing, and what stands in
+//! the log is what counts. What was decided from is a function of the feed stream up to the linker's place in it and of the
+//! identity stream: on start it is taken from the read model as of that place and from the streams' tails, so that a
+//! restarted linker, or another one, sees what the one before it saw.
+//!
+//! Stewards' decisions come through the log, from any node. While one is on its way, a decision of ours may be stored
+//! after it that did not know of it: the fold of the log ranks them, and the linker takes in what it finds there.
+
+mod deciding;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use futures::future::select_all;
+use prost::Message;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use weft_link::Model;
+use weft_log::{AppendError, Draft, OpenError, ReadLimit, Receipt, Same, SharedLog};
+use weft_model::{Clock, Cut, Event, EventKind, Partition, Payload, Position, Stream, Verdict, proto::event::Demographics};
+use weft_readmodel::ReadModel;
+use weft_translate::Profile;
+
+use deciding::{Decided, Deciding, accepted};
+
+/// Everything that the role needs.
+pub(crate) struct Linker {
+    log: SharedLog,
+    model: Arc<ReadModel>,
+    clock: Arc<dyn Clock>,
+    deciding: Deciding,
+    /// Whether test NHS numbers count, by revision of a feed's profile.
+    demo: HashMap<u64, bool>,
+    /// Next offset of each partition of the feed stream.
+    next: BTreeMap<Partition, u64>,
+    /// Next offset of the identity stream.
+    next_identity: u64,
+    /// How many messages have been decided on, told to whoever waits for it.
+    place: watch::Sender<u64>,
+}
+
+/// How often the linker's place is stored. After a crash it decides again from there, which adds nothing.
+const STORE_PLACE_EVERY: Duration = Duration::from_secs(1);
+/// From one page to the next, at least, unless the first was full: decisions that are appended together share a commit.
+const READ_EVERY: Duration = Duration::from_millis(50);
+
+impl Linker {
+    /// Takes what is decided from out of the read model as of the linker's place, and brings it up to the identity
+    /// stream's end.
+    pub(crate) async fn load(
+        log: SharedLog,
+        model: Arc<ReadModel>,
+        clock: Arc<dyn Clock>,
+        place: watch::Sender<u64>,
+    ) -> anyhow::Result<Self> {
+        let mut next = decided_up_to(&log).await?;
+        for (partition, stored) in model.linker_cursor().await?.0 {
+            next.entry(partition).and_modify(|next| *next = stored.max(*next));
+        }
+        let names = log.clone();
+        let deciding = Deciding::new(Model::default(), move |record| names.pseudonym(record));
+        let snapshot = model.linking_snapshot(&Cut(next.clone())).await?;
+        let mut linker = Self { log, model, clock, deciding, demo: HashMap::new(), next, next_identity: 0, place };
+        // Before the records, whose numbers a supersession changes.
+        let identity_size = snapshot.cut.size(Stream::Identity.partition(0));
+        linker.take_facts(identity_size).await?;
+        let revisions: HashMap<String, u64> =
+            linker.model.feeds().await?.into_iter().map(|feed| (feed.feed, feed.revision)).collect();
+        for record in snapshot.records {
+            let demographics =
+                Demographics::decode(record.demographics.as_slice()).context("read model: demographics")?;
+            let demo = match revisions.get(&record.feed) {
+                Some(revision) => linker.is_demo(*revision).await?,
+                None => false,
+            };
+            linker.deciding.restore(record.pseudonym, demo, &demographics, record.recorded_us);
+        }
+        for (record, person) in snapshot.links {
+            linker.deciding.register.restore(record, person);
+        }
+        for (retired, survivor) in snapshot.merges {
+            linker.deciding.register.restore_follower(retired, survivor);
+        }
+        linker.deciding.register.restore_taken(identity_size);
+        linker.next_identity = identity_size;
+        linker.learn_identity().await?;
+        for (partition, next) in linker.next.clone() {
+            let from = snapshot.cut.0.get(&partition).copied().unwrap_or(0);
+            linker.learn_feed(partition.at(from), next).await?;
+        }
+        info!(records = linker.deciding.records(), messages = linker.messages(), "linker loaded");
+        linker.place.send_replace(linker.messages());
+        Ok(linker)
+    }
+
+    /// Decides until `shutdown`.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut stored_at = Instant::now();
+        let mut not_before = stored_at;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => {
+                    self.store_place().await;
+                    return Ok(());
+                }
+                waited = self.wait() => waited?,
+            }
+            sleep_until(not_before).await;
+            self.take_identity().await?;
+            let mut full = false;
+            for partition in self.next.keys().copied().collect::<Vec<_>>() {
+                full |= self.take_feed(partition).await?;
+            }
+            not_before = Instant::now() + if full { Duration::ZERO } else { READ_EVERY };
+            self.place.send_replace(self.messages());
+            if stored_at.elapsed() >= STORE_PLACE_EVERY {
+                self.store_place().await;
+                stored_at = Instant::now();
+            }
+        }
+    }
+
+    /// Waits until there is something to take in.
+    async fn wait(&self) -> anyhow::Result<()> {
+        let identity = (Stream::Identity.partition(0), self.next_identity);
+        let places = self.next.iter().map(|(partition, next)| (*partition, *next)).chain([identity]);
+        let waits = places.map(|(partition, next)| self.log.wait(partition, next));
+        select_all(waits).await.0?;
+        Ok(())
+    }
+
+    /// Messages that have been decided on.
+    fn messages(&self) -> u64 {
+        self.next.values().sum()
+    }
+
+    /// Decides on a page of messages; true where the page was full.
+    async fn take_feed(&mut self, partition: Partition) -> anyhow::Result<bool> {
+        let next = self.next.get(&partition).copied().unwrap_or(0);
+        let page = open_page(&self.log, partition.at(next), u64::MAX).await?;
+        let mut drafts = Vec::new();
+        for (position, event) in &page.events {
+            if let Some((_, message)) = accepted(event) {
+                let demo = self.is_demo(message.profile_revision).await?;
+                let decided = self.deciding.hear(event, demo)?;
+                drafts.extend(decided.into_iter().map(|decided| self.draft(*position, decided)));
+            }
+        }
+        self.append(drafts).await?;
+        self.next.insert(partition, page.next);
+        Ok(page.next - next >= ReadLimit::PAGE.events as u64)
+    }
+
+    /// Takes in what others have appended to the identity stream, and appends what that makes necessary.
+    async fn take_identity(&mut self) -> anyhow::Result<()> {
+        let identity = Stream::Identity.partition(0);
+        while self.next_identity < self.log.size(identity).await? {
+            let page = open_page(&self.log, identity.at(self.next_identity), u64::MAX).await?;
+            let mut drafts = Vec::new();
+            for (position, event) in &page.events {
+                self.deciding.take(position.offset, event)?;
+                let decided = self.deciding.answer(event)?;
+                drafts.extend(decided.into_iter().map(|decided| self.draft(*position, decided)));
+            }
+            self.next_identity = page.next;
+            self.append(drafts).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends decisions; a log that cannot store now is waited for. Where all of them are new and nothing else was
+    /// stored meanwhile, the log says what was taken in when they were made. Else it is read again, in its order. What was
+    /// decided before, in an earlier life that came further, stands as it was stored then, and is not decided again.
+    async fn append(&mut self, drafts: Vec<Draft>) -> anyhow::Result<()> {
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        let receipts = append(&self.log, &drafts).await?;
+        let mut expected = self.next_identity;
+        for (draft, receipt) in drafts.iter().zip(&receipts) {
+            if receipt.position.offset == expected {
+                expected += 1;
+            } else if receipt.position.offset < self.next_identity {
+                self.deciding.forget(&draft.payload);
+            } else {
+                return Ok(());
+            }
+        }
+        self.next_identity = expected;
+        Ok(())
+    }
+
+    /// Keeps the linker's place. Where that fails the place before it stands, and deciding again from there adds nothing.
+    async fn store_place(&self) {
+        if let Err(error) = self.model.set_linker_cursor(&Cut(self.next.clone())).await {
+            warn!(%error, "linker's place not stored");
+        }
+    }
+
+    /// Whether the profile of this revision is a demonstration's, whose test NHS numbers count as evidence. A revision is
+    /// the offset of its event.
+    async fn is_demo(&mut self, revision: u64) -> anyhow::Result<bool> {
+        if let Some(demo) = self.demo.get(&revision) {
+            return Ok(*demo);
+        }
+        let demo = is_demo(&self.log, revision).await?;
+        self.demo.insert(revision, demo);
+        Ok(demo)
+    }
+
+    fn draft(&self, cause: Position, Decided { subject, payload }: Decided) -> Draft {
+        let mut name = subject.to_vec();
+        name.extend_from_slice(cause.to_string().as_bytes());
+        Draft {
+            same: Same::Name(name),
+            feed: String::new(),
+            control_id: String::new(),
+            message_type: String::new(),
+            verdict: Verdict::Unspecified,
+            received_us: self.clock.now_us(),
+            cause: Some(cause),
+            payload,
+        }
+    }
+
+    /// Takes in, of the identity events before `upto`, what they say beside whose a record is. They are few: the others
+    /// are passed over by their headers.
+    async fn take_facts(&mut self, upto: u64) -> anyhow::Result<()> {
+        let identity = Stream::Identity.partition(0);
+        let mut next = 0;
+        while next < upto {
+            let stored = self.log.read(identity.at(next), ReadLimit::PAGE).await?;
+            for stored in stored.iter().take_while(|stored| stored.position.offset < upto) {
+                next = stored.position.offset + 1;
+                let kind = weft_log::header(stored)?.kind();
+                if matches!(kind, EventKind::RecordLinked | EventKind::RecordsMerged | EventKind::PersonsMerged) {
+                    continue;
+                }
+                let page = open_page(&self.log, stored.position, next).await?;
+                for (position, event) in &page.events {
+                    let taken = self.deciding.register.take_fact(position.offset, &event.payload);
+                    taken.context("identity event")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the identity events that the read model had not yet seen. What stewards' decisions among them make
+    /// necessary was appended by whoever took them in before; where nobody was there to do so, it is now.
+    async fn learn_identity(&mut self) -> anyhow::Result<()> {
+        let identity = Stream::Identity.partition(0);
+        let mut unanswered: BTreeMap<Position, Event> = BTreeMap::new();
+        while self.next_identity < self.log.size(identity).await? {
+            let page = open_page(&self.log, identity.at(self.next_identity), u64::MAX).await?;
+            for (position, event) in page.events {
+                self.deciding.take(position.offset, &event)?;
+                if let Some(cause) = event.header.cause.as_ref().and_then(|cause| Position::from_proto(cause).ok()) {
+                    unanswered.remove(&cause);
+                }
+                if matches!(event.payload, Payload::StewardDecided(_)) {
+                    unanswered.insert(position, event);
+                }
+            }
+            self.next_identity = page.next;
+        }
+        let mut drafts = Vec::new();
+        for (position, event) in &unanswered {
+            let decided = self.deciding.answer(event)?;
+            drafts.extend(decided.into_iter().map(|decided| self.draft(*position, decided)));
+        }
+        self.append(drafts).await
+    }
+
+    /// Learns from messages that were decided on already, and decides nothing.
+    async fn learn_feed(&mut self, from: Position, to: u64) -> anyhow::Result<()> {
+        let mut next = from.offset;
+        while next < to {
+            let page = open_page(&self.log, from.partition.at(next), to).await?;
+            for (_, event) in &page.events {
+                if let Some((_, message)) = accepted(event) {
+                    let demo = self.is_demo(message.profile_revision).await?;
+                    self.deciding.learn_from(event, demo);
+                }
+            }
+            next = page.next;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the feed profile registered at this offset of the control stream is a demonstration's.
+pub(crate) async fn is_demo(log: &SharedLog, revision: u64) -> anyhow::Result<bool> {
+    let page = open_page(log, Stream::Control.partition(0).at(revision), revision + 1).await?;
+    Ok(page.events.first().is_some_and(|(_, event)| match &event.payload {
+        Payload::FeedRegistered(registered) => Profile::parse(&registered.profile_toml).is_ok_and(|p| p.demo()),
+        _ => false,
+    }))
+}
+
+/// Events read and opened.
+pub(crate) struct Page {
+    pub(crate) events: Vec<(Position, Event)>,
+    pub(crate) next: u64,
+}
+
+/// Reads and opens events from `from` on, before `to`. A shredded event has nothing to decide on and is passed over.
+pub(crate) async fn open_page(log: &SharedLog, from: Position, to: u64) -> anyhow::Result<Page> {
+    let stored = log.read(from, ReadLimit::PAGE).await?;
+    let mut page = Page { events: Vec::with_capacity(stored.len()), next: from.offset };
+    for stored in stored.iter().take_while(|s| s.position.offset < to) {
+        match log.open(stored).await {
+            Ok(event) => page.events.push((stored.position, event)),
+            Err(OpenError::Shredded { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        page.next = stored.position.offset + 1;
+    }
+    Ok(page)
+}
+
+async fn append(log: &SharedLog, drafts: &[Draft]) -> anyhow::Result<Vec<Receipt>> {
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match log.append(drafts.to_vec()).await {
+            Ok(receipts) => return Ok(receipts),
+            Err(AppendError::Unavailable(error)) => warn!(%error, "decisions wait for the log"),
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// For each partition of the feed stream, one past the last message that a stored decision was made on, as far as the
+/// newest decisions tell: what lies behind them is found again, and adds nothing.
+async fn decided_up_to(log: &SharedLog) -> anyhow::Result<BTreeMap<Partition, u64>> {
+    const BACK: u64 = 256;
+    const BACK_MAX: u64 = 64 * BACK;
+    let feeds = log.partitions().into_iter().filter(|partition| partition.stream == Stream::Feed);
+    let mut decided: BTreeMap<Partition, Option<u64>> = feeds.map(|partition| (partition, None)).collect();
+    let identity = Stream::Identity.partition(0);
+    let size = log.size(identity).await?;
+    let mut end = size;
+    while end > 0 && size - end < BACK_MAX && decided.values().any(Option::is_none) {
+        let start = end.saturating_sub(BACK);
+        let mut next = start;
+        while next < end {
+            for stored in log.read(identity.at(next), ReadLimit { events: BACK as usize, ..ReadLimit::PAGE }).await? {
+                next = stored.position.offset + 1;
+                let cause = weft_log::header(&stored)?.cause;
+                let cause = cause.as_ref().and_then(|cause| Position::from_proto(cause).ok());
+                if let Some(place) = cause.and_then(|cause| Some((cause.offset, decided.get_mut(&cause.partition)?))) {
+                    let (offset, place) = place;
+                    *place = (*place).max(Some(offset + 1));
+                }
+            }
+        }
+        end = start;
+    }
+    Ok(decided.into_iter().map(|(partition, next)| (partition, next.unwrap_or(0))).collect())
+}
