@@ -90,7 +90,18 @@ pub(crate) fn read_merge(
     survivor: Option<&SourceRecordId>,
     issues: &mut Vec<Issue>,
 ) -> Option<Merge> {
-    let field = message.first("MRG")?.field(1);
+    let (retired, location) = read_key(message.first("MRG")?.field(1), profile, survivor, issues)?;
+    Some(Merge { retired: Some(retired), location })
+}
+
+/// The key of a record in a field of type CX that names it besides the message's own patient, and the field's place. Its
+/// system is that of `like` where it says none.
+pub(crate) fn read_key(
+    field: Field<'_>,
+    profile: &Profile,
+    like: Option<&SourceRecordId>,
+    issues: &mut Vec<Issue>,
+) -> Option<(SourceRecordId, String)> {
     let mut others = Vec::new();
     let mut number = None;
     for cx in field.repetitions().filter(|cx| !cx.component(1).is_empty()) {
@@ -101,12 +112,12 @@ pub(crate) fn read_merge(
         }
     }
     if let Some(own) = own_key(&others, profile, issues) {
-        return Some(Merge { retired: Some(record(&own, profile, survivor)), location: own.location() });
+        return Some((record(&own, profile, like), own.location()));
     }
     let cx = number?;
     let value = cx.component(1);
     let value = NhsNumber::parse(&value).map_or_else(|_| value.into_owned(), |number| number.to_string());
-    Some(Merge { retired: Some(nhs_record(&value, profile)), location: cx.location() })
+    Some((nhs_record(&value, profile), cx.location()))
 }
 
 /// The NHS numbers that a message has: one is kept, a valid one before an invalid one.

@@ -5,9 +5,9 @@ use weft_model::proto::event::Issue;
 use crate::{hl7v2::Segment, issue::error, profile::Profile};
 
 /// The types of which facts are made, and what a feed accepts that lists none.
-const TRANSLATED: [&str; 13] = [
+const TRANSLATED: [&str; 15] = [
     "ADT^A01", "ADT^A02", "ADT^A03", "ADT^A04", "ADT^A05", "ADT^A08", "ADT^A11", "ADT^A12", "ADT^A13", "ADT^A28",
-    "ADT^A31", "ADT^A40", "ORU^R01",
+    "ADT^A31", "ADT^A37", "ADT^A40", "ADT^A43", "ORU^R01",
 ];
 
 /// Adds an issue of severity error for each rule of the feed that the header breaks.

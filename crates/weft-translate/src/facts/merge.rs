@@ -79,7 +79,7 @@ fn has(identified: &Identified, record: &SourceRecordId) -> bool {
 }
 
 /// The only other identifier of the same system in PID-3, as a key.
-fn other_key(identified: &Identified, survivor: &SourceRecordId) -> Option<SourceRecordId> {
+pub(crate) fn other_key(identified: &Identified, survivor: &SourceRecordId) -> Option<SourceRecordId> {
     let mut others = identified.identifiers.iter().filter(|i| i.system == survivor.system && i.value != survivor.value);
     let (only, None) = (others.next()?, others.next()) else { return None };
     Some(SourceRecordId { value: only.value.clone(), ..survivor.clone() })

@@ -24,6 +24,7 @@ mod related_person;
 mod report;
 mod telling;
 mod times;
+mod unlink;
 mod value;
 mod visit;
 
@@ -41,13 +42,17 @@ use crate::{
     issue::{error, warning},
 };
 
-/// Reads the facts of `message` into `received`: its record, demographics, facts, merge and issues.
+/// Reads the facts of `message` into `received`: its record, demographics, facts, what it says of other records, and issues.
 pub(crate) fn translate_facts(message: &Message<'_>, context: &Context<'_>, received: &mut MessageReceived) {
     let mut facts = Facts::new(message, context);
     let mut identified = read_pid3(message, context.profile);
     facts.issues.append(&mut identified.issues);
     if context.trigger == "A40" {
         merge::read(&mut facts, &mut identified, received);
+    } else if context.trigger == "A43" {
+        unlink::read_move(&mut facts, &mut identified, received);
+    } else if context.trigger == "A37" {
+        unlink::read(&mut facts, &identified, received);
     } else if let Some(place) = another_patient(message) {
         let text = "the message speaks of several patients";
         facts.issues.push(error("several-patients", place, text));
@@ -61,7 +66,7 @@ pub(crate) fn translate_facts(message: &Message<'_>, context: &Context<'_>, rece
     let visit = visit(&mut facts);
     match (context.trigger, context.message_type.starts_with("ORU")) {
         (_, true) => report::tell(&mut facts, visit.as_ref()),
-        ("A40", _) => {}
+        ("A37" | "A40" | "A43", _) => {}
         _ => {
             if let (Some(pv1), Some(visit)) = (message.first("PV1"), &visit) {
                 encounter::tell(&mut facts, pv1, visit);

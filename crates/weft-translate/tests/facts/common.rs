@@ -118,6 +118,12 @@ pub(crate) fn short(message: &MessageReceived) -> String {
         let retired = merge.retired.as_ref().unwrap();
         writeln!(text, "merge {} {} <{}>", retired.system, retired.value, merge.location).unwrap();
     }
+    for (word, other) in [("unlinked", &message.unlinked), ("moved", &message.moved)] {
+        if let Some(other) = other {
+            let record = other.record.as_ref().unwrap();
+            writeln!(text, "{word} {} {} <{}>", record.system, record.value, other.location).unwrap();
+        }
+    }
     for issue in &message.issues {
         writeln!(text, "{} {} {}", issue.severity().as_str_name(), issue.code, issue.location).unwrap();
     }

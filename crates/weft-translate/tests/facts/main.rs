@@ -15,5 +15,6 @@ mod people;
 mod properties;
 mod results;
 mod samples;
+mod unlinks;
 mod visits;
 mod witnesses;

@@ -19,7 +19,8 @@ OBR|1|P1|F1|UE^Urea and electrolytes^L|||202405010900|202405010905||||||||||||||
 OBX|1|NM|K^Potassium^L|1|7.4|mmol/L|3.5-5.3|H|||F|||202405010905|LAB|W^WOODS\nNTE|1||Telephoned\n\
 OBX|2|SN|NA^Sodium^L||>^140|mmol/L|133-146||||P\nOBX|3|TX|C^Comment^L||text||||||F";
 
-const EVENTS: [&str; 12] = ["A01", "A02", "A03", "A04", "A05", "A08", "A11", "A12", "A13", "A28", "A31", "A40"];
+const EVENTS: [&str; 14] =
+    ["A01", "A02", "A03", "A04", "A05", "A08", "A11", "A12", "A13", "A28", "A31", "A37", "A40", "A43"];
 
 /// What a field is set to. No separator of fields or segments: those are for the mutations of whole messages.
 fn garbage() -> impl Strategy<Value = String> {
