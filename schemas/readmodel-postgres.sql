@@ -128,6 +128,25 @@ CREATE TABLE merge (
 ) WITH (fillfactor = 90);
 CREATE INDEX merge_survivor ON merge (survivor);
 
+CREATE TABLE review (
+    pseudonym bytea NOT NULL,
+    known_from bigint NOT NULL,
+    known_to bigint,
+    risk bigint NOT NULL,
+    codes text COLLATE "C" NOT NULL,
+    asked_us bigint NOT NULL,
+    body bytea NOT NULL,
+    PRIMARY KEY (pseudonym, known_from)
+) WITH (fillfactor = 90);
+CREATE INDEX review_risk ON review (risk, known_from);
+
+CREATE TABLE ruling (
+    known_from bigint PRIMARY KEY,
+    kind bigint NOT NULL,
+    decided_us bigint NOT NULL,
+    body bytea NOT NULL
+);
+
 CREATE TABLE feed (
     feed text COLLATE "C" PRIMARY KEY,
     state text COLLATE "C" NOT NULL CHECK (state IN ('registered', 'paused')),

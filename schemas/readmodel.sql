@@ -146,6 +146,28 @@ CREATE TABLE merge (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX merge_survivor ON merge (survivor);
 
+-- The review queue: of each record the newest question, until it is settled. risk: the higher, the sooner. codes: each with
+-- a space before and after it. body: weft.event.v1.RecordLinked, the decision that asks.
+CREATE TABLE review (
+    pseudonym BLOB NOT NULL,
+    known_from INTEGER NOT NULL,
+    known_to INTEGER,
+    risk INTEGER NOT NULL,
+    codes TEXT NOT NULL,
+    asked_us INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (pseudonym, known_from)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX review_risk ON review (risk, known_from);
+
+-- What outranks scores, as it was told: stewards' decisions and the like. kind: weft.event.v1.EventKind. body: its payload.
+CREATE TABLE ruling (
+    known_from INTEGER PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    decided_us INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+
 CREATE TABLE feed (
     feed TEXT PRIMARY KEY,
     state TEXT NOT NULL CHECK (state IN ('registered', 'paused')),

@@ -10,15 +10,15 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use crate::{
     generated::client::{
-        feed_service_client::FeedServiceClient, person_service_client::PersonServiceClient,
-        timeline_service_client::TimelineServiceClient,
+        feed_service_client::FeedServiceClient, link_service_client::LinkServiceClient,
+        person_service_client::PersonServiceClient, timeline_service_client::TimelineServiceClient,
     },
     server::ANSWER_BYTES_MAX,
 };
 
 const HEALTH_WITHIN: Duration = Duration::from_secs(5);
 
-/// One connection, shared by the three services' clients. Cloning is cheap and shares the connection.
+/// One connection, shared by the four services' clients. Cloning is cheap and shares the connection.
 #[derive(Debug, Clone)]
 pub struct Clients {
     /// A person's history.
@@ -27,6 +27,8 @@ pub struct Clients {
     pub person: PersonServiceClient<Channel>,
     /// Feeds and quarantine.
     pub feed: FeedServiceClient<Channel>,
+    /// Stewards: the review queue, explanations, decisions.
+    pub link: LinkServiceClient<Channel>,
     /// The connection itself, for the health and reflection services.
     pub channel: Channel,
 }
@@ -59,6 +61,7 @@ pub async fn connect(address: &str) -> Result<Clients, Error> {
         timeline: TimelineServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX),
         person: PersonServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX),
         feed: FeedServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX),
+        link: LinkServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX),
         channel,
     })
 }

@@ -1,4 +1,4 @@
-//! The gRPC server: the three services, health and reflection on one listener.
+//! The gRPC server: the four services, health and reflection on one listener.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,12 +17,12 @@ use crate::{
     disclosure::Disclosures,
     feeds::FeedControl,
     generated::server::{
-        feed_service_server::FeedServiceServer, person_service_server::PersonServiceServer,
-        timeline_service_server::TimelineServiceServer,
+        feed_service_server::FeedServiceServer, link_service_server::LinkServiceServer,
+        person_service_server::PersonServiceServer, timeline_service_server::TimelineServiceServer,
     },
     health::{self, Health},
     moments::Moments,
-    services::{Feeds, Persons, Timelines},
+    services::{Feeds, Links, Persons, Timelines},
 };
 
 /// Bytes of an answer. The largest is a quarantined message with its raw bytes.
@@ -105,9 +105,11 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     });
     let (in_model, recorded) = (model.clone(), disclosures.clone());
     let persons = PersonServiceServer::new(Persons { model: in_model, moments, disclosures: recorded });
+    let links = LinkServiceServer::new(Links::new(log.clone(), model.clone(), disclosures.clone(), clock.clone()));
     let feeds = FeedServiceServer::new(Feeds::new(log, model, disclosures, feeds, clock));
     let timelines = timelines.max_decoding_message_size(REQUEST_BYTES_MAX).max_encoding_message_size(ANSWER_BYTES_MAX);
     let persons = persons.max_decoding_message_size(REQUEST_BYTES_MAX).max_encoding_message_size(ANSWER_BYTES_MAX);
+    let links = links.max_decoding_message_size(REQUEST_BYTES_MAX).max_encoding_message_size(ANSWER_BYTES_MAX);
     let feeds = feeds.max_decoding_message_size(REQUEST_BYTES_MAX).max_encoding_message_size(ANSWER_BYTES_MAX);
 
     let (reporter, health_service) = tonic_health::server::health_reporter();
@@ -115,6 +117,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
         TimelineServiceServer::<Timelines>::NAME,
         PersonServiceServer::<Persons>::NAME,
         FeedServiceServer::<Feeds>::NAME,
+        LinkServiceServer::<Links>::NAME,
     ];
     let reporting = health::report(reporter, services, watched);
 
@@ -132,6 +135,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
         .add_service(Closed(timelines))
         .add_service(Closed(persons))
         .add_service(Closed(feeds))
+        .add_service(Closed(links))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown.cancelled());
     until_ended(serving, reporting, &shutdown).await
 }

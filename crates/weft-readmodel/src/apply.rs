@@ -19,6 +19,8 @@ use crate::{
     quarantine::Quarantine,
     records::Records,
     repeats::{self, Repeats},
+    reviews::Reviews,
+    rulings::{Ruled, Rulings},
     sql::{Session, Tx},
 };
 
@@ -74,6 +76,8 @@ struct Work<'a> {
     encounters: Encounters,
     links: Links<'a>,
     merges: Merges,
+    reviews: Reviews<'a>,
+    rulings: Rulings<'a>,
     parking: Parking,
     feeds: Feeds,
     arrivals: Arrivals<'a>,
@@ -88,7 +92,8 @@ impl<'a> Work<'a> {
         let partitions = partitions.map(|batch| batch.partition.number).collect();
         work.records.load(conn, &told_of(events()), &partitions).await?;
         let (mut touched, mut facts, mut visits) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let (mut linked, mut merged, mut feeds) = (BTreeSet::new(), BTreeSet::new(), false);
+        let (mut linked, mut merged, mut asked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut feeds = false;
         for event in events() {
             match &event.effect {
                 Effect::Tell(message) => {
@@ -102,7 +107,19 @@ impl<'a> Work<'a> {
                 Effect::Link(link) => {
                     linked.insert(link.record);
                 }
-                Effect::Merge(Merged { retired, survivor }) => merged.extend([*retired, *survivor]),
+                Effect::Merge(Merged { retired, survivor }) => {
+                    merged.extend([*retired, *survivor]);
+                    // Whether a steward has placed it decides.
+                    linked.insert(*retired);
+                }
+                Effect::Ask { record, .. } => {
+                    asked.insert(*record);
+                }
+                Effect::Rule(ruled) => {
+                    linked.extend(ruled.links.iter().map(|link| link.record));
+                    merged.extend(&ruled.unfollowed);
+                    asked.extend(&ruled.settled);
+                }
                 Effect::Park { record, .. } => touched.extend(*record),
                 Effect::RegisterFeed { .. } | Effect::SwitchFeed { .. } => feeds = true,
                 Effect::Nothing | Effect::Hold(_) => {}
@@ -112,11 +129,14 @@ impl<'a> Work<'a> {
         work.encounters.load(conn, &sorted(visits)).await?;
         work.links.load(conn, &sorted(linked.iter().copied())).await?;
         work.merges.load(conn, &sorted(merged.iter().copied())).await?;
+        asked.extend(linked.iter().copied());
+        work.reviews.load(conn, &sorted(asked.iter().copied())).await?;
         if feeds {
             work.feeds.load(conn).await?;
         }
         touched.extend(linked);
         touched.extend(merged);
+        touched.extend(asked);
         work.parking.load(conn, &sorted(touched)).await?;
         Ok(work)
     }
@@ -139,8 +159,15 @@ impl<'a> Work<'a> {
             Effect::Link(linked) => {
                 if !self.parking.waits(stream, linked.record, at) {
                     self.links.fold(linked, event.received_us, at);
+                    self.reviews.fold(linked.record, linked.asked.as_ref(), event.received_us, at);
                 }
             }
+            Effect::Ask { record, asked } => {
+                if !self.parking.waits(stream, *record, at) {
+                    self.reviews.fold(*record, asked.as_ref(), event.received_us, at);
+                }
+            }
+            Effect::Rule(ruled) => self.rule(ruled, event.received_us, at),
             Effect::Merge(merged) => self.merge(*merged, event.received_us, at),
             Effect::RegisterFeed { feed, profile_toml } => {
                 self.feeds.register(feed, profile_toml, event.received_us, event.offset);
@@ -167,12 +194,26 @@ impl<'a> Work<'a> {
     }
 
     fn merge(&mut self, merged: Merged, decided_us: i64, at: i64) {
-        if self.parking.waits(Stream::Identity, merged.retired, at) {
+        if self.parking.waits(Stream::Identity, merged.retired, at) || self.links.is_held(merged.retired) {
             return;
         }
         if !self.merges.fold(merged, decided_us, at) {
             self.parking.park(Stream::Identity, Some(merged.retired), at, code::MERGE_CIRCLE);
         }
+    }
+
+    /// What is ruled speaks of many records, and holds for each, also for one that is parked: it says itself all that it does.
+    fn rule(&mut self, ruled: &'a Ruled, decided_us: i64, at: i64) {
+        for record in &ruled.unfollowed {
+            self.merges.unfollow(*record, at);
+        }
+        for linked in &ruled.links {
+            self.links.fold(linked, decided_us, at);
+        }
+        for record in &ruled.settled {
+            self.reviews.fold(*record, None, decided_us, at);
+        }
+        self.rulings.fold(ruled, decided_us, at);
     }
 
     async fn store(&mut self, conn: &mut Session<'_>) -> Result<(), StoreError> {
@@ -181,6 +222,8 @@ impl<'a> Work<'a> {
         self.encounters.store(conn).await?;
         self.links.store(conn).await?;
         self.merges.store(conn).await?;
+        self.reviews.store(conn).await?;
+        self.rulings.store(conn).await?;
         self.parking.store(conn).await?;
         self.feeds.store(conn).await?;
         self.arrivals.store(conn).await?;

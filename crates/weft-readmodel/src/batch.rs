@@ -15,7 +15,11 @@ use weft_model::{
     },
 };
 
-use crate::encounters::{self, Movement};
+use crate::{
+    encounters::{self, Movement},
+    reviews::Asked,
+    rulings::{self, Ruled},
+};
 
 /// Events of one partition, next to each other, ready to be applied.
 #[derive(Debug, Clone)]
@@ -52,6 +56,13 @@ pub(crate) enum Effect {
     Tell(Told),
     Link(Linked),
     Merge(Merged),
+    /// A record stays where it is, and a question is asked about it or taken back.
+    Ask {
+        record: Pseudonym,
+        asked: Option<Asked>,
+    },
+    /// Somebody has spoken who outranks scores, or persons were merged.
+    Rule(Ruled),
     RegisterFeed {
         feed: String,
         profile_toml: String,
@@ -105,6 +116,8 @@ pub(crate) struct Linked {
     pub(crate) score: i64,
     /// Encoded `RecordLinked`.
     pub(crate) decision: Vec<u8>,
+    /// What a steward is asked about it.
+    pub(crate) asked: Option<Asked>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -200,6 +213,13 @@ fn effect(position: Position, header: &Header, payload: Payload) -> Effect {
             }
         },
         Payload::RecordLinked(linked) => link(header, &linked),
+        Payload::ReviewAsked(asked) => ask(header, asked.decision.unwrap_or_default()),
+        ruling @ (Payload::RecordsUnlinked(_)
+        | Payload::PersonsMerged(_)
+        | Payload::StewardDecided(_)
+        | Payload::NhsNumberFrozen(_)
+        | Payload::NhsNumberReleased(_)
+        | Payload::NhsNumberSuperseded(_)) => rulings::rule(header, &ruling),
         Payload::RecordsMerged(merged) => merge(header, &merged),
         Payload::FeedRegistered(registered) => {
             let (feed, profile_toml) = (storable(&registered.feed), storable(&registered.profile_toml));
@@ -207,17 +227,7 @@ fn effect(position: Position, header: &Header, payload: Payload) -> Effect {
         }
         Payload::FeedPaused(switched) => switch(&switched.feed, true),
         Payload::FeedResumed(switched) => switch(&switched.feed, false),
-        // Not shown yet.
-        Payload::RecordsUnlinked(_)
-        | Payload::PersonsMerged(_)
-        | Payload::StewardDecided(_)
-        | Payload::ReviewAsked(_)
-        | Payload::NhsNumberFrozen(_)
-        | Payload::NhsNumberReleased(_)
-        | Payload::NhsNumberSuperseded(_)
-        | Payload::LinkModelSwitched(_)
-        | Payload::CutTaken(_)
-        | Payload::Disclosed(_) => Effect::Nothing,
+        Payload::LinkModelSwitched(_) | Payload::CutTaken(_) | Payload::Disclosed(_) => Effect::Nothing,
     }
 }
 
@@ -335,7 +345,15 @@ fn link(header: &Header, linked: &RecordLinked) -> Effect {
         method: linked.method,
         score: linked.score,
         decision: linked.encode_to_vec(),
+        asked: Asked::of(linked),
     })
+}
+
+fn ask(header: &Header, decision: RecordLinked) -> Effect {
+    match header.pseudonym() {
+        Some(record) => Effect::Ask { record, asked: Asked::of(&decision) },
+        None => Effect::Park { record: None, code: code::RECORD_MISSING },
+    }
 }
 
 fn merge(header: &Header, merged: &RecordsMerged) -> Effect {

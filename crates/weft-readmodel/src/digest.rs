@@ -48,7 +48,7 @@ struct Table {
     sql: &'static str,
 }
 
-const TABLES: [Table; 15] = [
+const TABLES: [Table; 17] = [
     Table {
         name: "record",
         stream: Stream::Feed,
@@ -121,6 +121,20 @@ const TABLES: [Table; 15] = [
         versioned: true,
         sql: "SELECT retired, survivor, known_from, CASE WHEN known_to < $3 THEN known_to END, decided_us
               FROM merge WHERE known_from >= $1 AND known_from < $2 AND known_from < $3",
+    },
+    Table {
+        name: "review",
+        stream: Stream::Identity,
+        versioned: true,
+        sql: "SELECT pseudonym, known_from, CASE WHEN known_to < $3 THEN known_to END, risk, codes, asked_us, body
+              FROM review WHERE known_from >= $1 AND known_from < $2 AND known_from < $3",
+    },
+    Table {
+        name: "ruling",
+        stream: Stream::Identity,
+        versioned: true,
+        sql: "SELECT known_from, kind, decided_us, body
+              FROM ruling WHERE known_from >= $1 AND known_from < $2 AND known_from < $3",
     },
     Table {
         name: "feed",

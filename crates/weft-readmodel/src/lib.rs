@@ -35,6 +35,8 @@ mod queries;
 mod rebuild;
 mod records;
 mod repeats;
+mod reviews;
+mod rulings;
 mod sql;
 mod sqlite;
 
@@ -47,8 +49,8 @@ pub use location::Location;
 pub use model::{ReadModel, VERSION};
 pub use project::{ProjectOptions, project};
 pub use queries::{
-    Demographic, Entry, Found, LinkingRecord, LinkingSnapshot, PageKey, PageKeyError, Person, TimelineChanges,
-    TimelinePage,
+    Decision, Demographic, Entry, Explained, Found, LinkingRecord, LinkingSnapshot, PageKey, PageKeyError, Person,
+    ReviewKey, ReviewKeyError, ReviewPage, TimelineChanges, TimelinePage, Waiting, Weight,
 };
 pub use rebuild::{RebuildReport, rebuild, replace};
 pub use repeats::Repeats;

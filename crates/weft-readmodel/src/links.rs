@@ -1,8 +1,9 @@
-//! Links: which person a source record belongs to. The newest decision stands.
+//! Links: which person a source record belongs to. The newest decision stands, but for one: what a steward has placed is
+//! moved by stewards only ([`weft_model::identity`]).
 
 use std::collections::HashMap;
 
-use weft_model::Pseudonym;
+use weft_model::{Pseudonym, proto::event::LinkMethod};
 
 use crate::{
     batch::Linked,
@@ -15,9 +16,15 @@ use crate::{
 /// Links that a set of batches touches, and the versions that folding makes.
 #[derive(Debug, Default)]
 pub(crate) struct Links<'a> {
-    held: HashMap<Pseudonym, Place>,
+    held: HashMap<Pseudonym, Held>,
     new: Vec<Version<'a>>,
     closed: Vec<(Pseudonym, i64, i64)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    by_steward: bool,
+    place: Place,
 }
 
 /// Where the current version is.
@@ -38,22 +45,32 @@ struct Version<'a> {
 impl<'a> Links<'a> {
     /// Takes in one decision, known from `at` on.
     pub(crate) fn fold(&mut self, linked: &'a Linked, decided_us: i64, at: i64) {
-        match self.held.get(&linked.record) {
+        let by_steward = is_steward_s(linked.method);
+        if self.is_held(linked.record) && !by_steward {
+            return;
+        }
+        match self.held.get(&linked.record).map(|held| held.place) {
             None => {}
-            Some(Place::Stored { known_from }) => self.closed.push((linked.record, *known_from, at)),
+            Some(Place::Stored { known_from }) => self.closed.push((linked.record, known_from, at)),
             Some(Place::New { index }) => {
-                if let Some(version) = self.new.get_mut(*index) {
+                if let Some(version) = self.new.get_mut(index) {
                     version.known_to = Some(at);
                 }
             }
         }
-        self.held.insert(linked.record, Place::New { index: self.new.len() });
+        let place = Place::New { index: self.new.len() };
+        self.held.insert(linked.record, Held { by_steward, place });
         self.new.push(Version { known_from: at, known_to: None, decided_us, linked });
+    }
+
+    /// True where a steward has placed the record.
+    pub(crate) fn is_held(&self, record: Pseudonym) -> bool {
+        self.held.get(&record).is_some_and(|held| held.by_steward)
     }
 
     pub(crate) async fn load(&mut self, conn: &mut Session<'_>, records: &[Pseudonym]) -> Result<(), StoreError> {
         const CURRENT: Multi = Multi {
-            sql: "SELECT l.pseudonym, l.known_from FROM ({rows}) AS k \
+            sql: "SELECT l.pseudonym, l.known_from, l.method FROM ({rows}) AS k \
                   {lookup} link AS l ON l.pseudonym = k.column1 AND l.known_to IS NULL",
             columns: &[Column::Bytes],
         };
@@ -62,7 +79,10 @@ impl<'a> Links<'a> {
         });
         for row in rows.await? {
             let record = read_pseudonym(sql::get(&row, 0)?, "link")?;
-            self.held.insert(record, Place::Stored { known_from: sql::get(&row, 1)? });
+            let method = i32::try_from(sql::get::<i64>(&row, 2)?)
+                .map_err(|_| StoreError::Unreadable { table: "link", column: "method" })?;
+            let place = Place::Stored { known_from: sql::get(&row, 1)? };
+            self.held.insert(record, Held { by_steward: is_steward_s(method), place });
         }
         Ok(())
     }
@@ -99,4 +119,8 @@ impl<'a> Links<'a> {
         .await?;
         Ok(())
     }
+}
+
+fn is_steward_s(method: i32) -> bool {
+    LinkMethod::try_from(method) == Ok(LinkMethod::Steward)
 }

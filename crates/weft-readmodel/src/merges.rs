@@ -68,6 +68,19 @@ impl Merges {
         true
     }
 
+    /// The record follows nobody any more, from `at` on.
+    pub(crate) fn unfollow(&mut self, record: Pseudonym, at: i64) {
+        match self.held.remove(&record).map(|held| held.place) {
+            None => {}
+            Some(Place::Stored { known_from }) => self.closed.push((record, known_from, at)),
+            Some(Place::New { index }) => {
+                if let Some(version) = self.new.get_mut(index) {
+                    version.known_to = Some(at);
+                }
+            }
+        }
+    }
+
     /// Loads the merges of `records`, and of the records that they follow.
     pub(crate) async fn load(&mut self, conn: &mut Session<'_>, records: &[Pseudonym]) -> Result<(), StoreError> {
         const CURRENT: Multi = Multi {

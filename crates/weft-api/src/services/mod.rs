@@ -1,8 +1,10 @@
-//! The three services. Each method is a thin adapter over a plain async function; what failed is logged here, once,
+//! The four services. Each method is a thin adapter over a plain async function; what failed is logged here, once,
 //! with the method and the reason, and never with whom the call was about.
 
 mod feed;
+mod link;
 mod person;
+mod proposal;
 mod quarantine;
 mod timeline;
 
@@ -13,6 +15,7 @@ use weft_readmodel::{QueryError, StoreError};
 use crate::error::{Error, detail};
 
 pub(crate) use feed::Feeds;
+pub(crate) use link::Links;
 pub(crate) use person::Persons;
 pub(crate) use timeline::Timelines;
 

@@ -1,13 +1,20 @@
 //! What the linker starts from.
 
 use futures::TryStreamExt;
-use weft_model::{Cut, PersonId, Pseudonym, Stream};
+use prost::Message;
+use weft_model::{Cut, Payload, PersonId, Pseudonym, Stream, proto::event::RecordLinked};
 
-use super::members::read_person;
-use crate::{ReadModel, error::QueryError, place::place, records::read_pseudonym, sql};
+use super::{decisions, members::read_person};
+use crate::{
+    ReadModel,
+    error::{QueryError, StoreError},
+    place::place,
+    records::read_pseudonym,
+    sql,
+};
 
 /// The state that linking is decided on: records as of sizes of the feed stream, links and merges as known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LinkingSnapshot {
     /// What it is as of. `records` are as of its sizes of the feed stream: what was asked for, or what is projected where
     /// that is less. `links` and `merges` are as of its size of the identity stream.
@@ -18,6 +25,10 @@ pub struct LinkingSnapshot {
     pub links: Vec<(Pseudonym, PersonId)>,
     /// Retired records and their survivors.
     pub merges: Vec<(Pseudonym, Pseudonym)>,
+    /// Events that outrank scores, in the order of the log, with their offsets in the identity stream.
+    pub rulings: Vec<(u64, Payload)>,
+    /// What waits in the review queue: the decision that asks about each record.
+    pub questions: Vec<(Pseudonym, RecordLinked)>,
 }
 
 /// A record as the linker sees it.
@@ -52,6 +63,9 @@ impl ReadModel {
         const MERGES: &str = "
             SELECT retired, survivor FROM merge
             WHERE known_from < $1 AND (known_to IS NULL OR known_to >= $1) ORDER BY known_from";
+        const QUESTIONS: &str = "
+            SELECT pseudonym, body FROM review
+            WHERE known_from < $1 AND (known_to IS NULL OR known_to >= $1) ORDER BY known_from";
         let mut asked = asked.clone();
         let projected = self.known_at();
         asked.0.retain(|partition, _| partition.stream == Stream::Feed);
@@ -83,6 +97,12 @@ impl ReadModel {
         for row in conn.all(MERGES, vec![sizes.identity.into()]).await? {
             let retired = read_pseudonym(sql::get(&row, 0)?, "merge")?;
             snapshot.merges.push((retired, read_pseudonym(sql::get(&row, 1)?, "merge")?));
+        }
+        snapshot.rulings = decisions::rulings(&mut conn, &sizes).await?;
+        for row in conn.all(QUESTIONS, vec![sizes.identity.into()]).await? {
+            let unreadable = |_| StoreError::Unreadable { table: "review", column: "body" };
+            let asked = RecordLinked::decode(sql::get::<&[u8]>(&row, 1)?).map_err(unreadable)?;
+            snapshot.questions.push((read_pseudonym(sql::get(&row, 0)?, "review")?, asked));
         }
         Ok(snapshot)
     }

@@ -9,15 +9,19 @@ use crate::{
     sql::{Row, Value},
 };
 
+mod decisions;
 mod feeds;
 mod linking;
 mod members;
 mod persons;
+mod reviews;
 mod search;
 mod timeline;
 
+pub use decisions::{Decision, Explained, Weight};
 pub use linking::{LinkingRecord, LinkingSnapshot};
 pub use persons::Person;
+pub use reviews::{ReviewKey, ReviewKeyError, ReviewPage, Waiting};
 pub use search::{Demographic, Found};
 pub use timeline::{Entry, PageKey, PageKeyError, TimelineChanges, TimelinePage};
 

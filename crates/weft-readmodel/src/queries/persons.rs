@@ -112,7 +112,7 @@ pub(super) async fn linked_records(
 }
 
 /// What organisations call `records`, where messages have told of them.
-async fn names(
+pub(super) async fn names(
     conn: &mut Session<'_>,
     records: Vec<Pseudonym>,
     sizes: &Sizes,

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weft_link::Model;
 use weft_log::{AppendError, Draft, OpenError, ReadLimit, Receipt, Same, SharedLog};
-use weft_model::{Clock, Cut, Event, EventKind, Partition, Payload, Position, Stream, Verdict, proto::event::Demographics};
+use weft_model::{Clock, Cut, Event, Partition, Payload, Position, Stream, Verdict, proto::event::Demographics};
 use weft_readmodel::ReadModel;
 use weft_translate::Profile;
 
@@ -73,9 +73,11 @@ impl Linker {
         let deciding = Deciding::new(Model::default(), move |record| names.pseudonym(record));
         let snapshot = model.linking_snapshot(&Cut(next.clone())).await?;
         let mut linker = Self { log, model, clock, deciding, demo: HashMap::new(), next, next_identity: 0, place };
-        // Before the records, whose numbers a supersession changes.
         let identity_size = snapshot.cut.size(Stream::Identity.partition(0));
-        linker.take_facts(identity_size).await?;
+        for (offset, ruling) in &snapshot.rulings {
+            // Before the records, whose numbers a supersession changes.
+            linker.deciding.register.take_fact(*offset, ruling).context("read model: ruling")?;
+        }
         let revisions: HashMap<String, u64> =
             linker.model.feeds().await?.into_iter().map(|feed| (feed.feed, feed.revision)).collect();
         for record in snapshot.records {
@@ -92,6 +94,9 @@ impl Linker {
         }
         for (retired, survivor) in snapshot.merges {
             linker.deciding.register.restore_follower(retired, survivor);
+        }
+        for (record, asked) in &snapshot.questions {
+            linker.deciding.register.restore_question(*record, asked);
         }
         linker.deciding.register.restore_taken(identity_size);
         linker.next_identity = identity_size;
@@ -233,29 +238,6 @@ impl Linker {
             cause: Some(cause),
             payload,
         }
-    }
-
-    /// Takes in, of the identity events before `upto`, what they say beside whose a record is. They are few: the others
-    /// are passed over by their headers.
-    async fn take_facts(&mut self, upto: u64) -> anyhow::Result<()> {
-        let identity = Stream::Identity.partition(0);
-        let mut next = 0;
-        while next < upto {
-            let stored = self.log.read(identity.at(next), ReadLimit::PAGE).await?;
-            for stored in stored.iter().take_while(|stored| stored.position.offset < upto) {
-                next = stored.position.offset + 1;
-                let kind = weft_log::header(stored)?.kind();
-                if matches!(kind, EventKind::RecordLinked | EventKind::RecordsMerged | EventKind::PersonsMerged) {
-                    continue;
-                }
-                let page = open_page(&self.log, stored.position, next).await?;
-                for (position, event) in &page.events {
-                    let taken = self.deciding.register.take_fact(position.offset, &event.payload);
-                    taken.context("identity event")?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Takes in the identity events that the read model had not yet seen. What stewards' decisions among them make
