@@ -3,7 +3,7 @@
 //! ```text
 //! identity stream ──changes──► persons (Index)        held: records that a steward has placed
 //!                 └──────────► facts ───────────────► apart: groups that must never meet
-//!                                                     frozen, superseded: what a number is worth
+//!                                                     frozen: numbers that link nobody
 //!                                                     asked: what waits in the review queue
 //! ```
 //!
@@ -32,7 +32,6 @@ pub struct Register {
     /// The groups that a record is in.
     sides: HashMap<Pseudonym, Vec<Side>>,
     frozen: BTreeSet<NhsNumber>,
-    superseded: BTreeMap<NhsNumber, NhsNumber>,
     /// What is asked of a record in the review queue.
     asked: HashMap<Pseudonym, Question>,
     /// Events of the identity stream that were taken in.
@@ -125,7 +124,7 @@ impl Register {
             Payload::NhsNumberSuperseded(told) => {
                 let numbers = (NhsNumber::parse(&told.superseded), NhsNumber::parse(&told.retained));
                 if let (Ok(superseded), Ok(retained)) = numbers {
-                    self.superseded.insert(superseded, retained);
+                    self.index.supersede(superseded, retained);
                 }
             }
             _ => {}
@@ -184,20 +183,6 @@ impl Register {
     #[must_use]
     pub fn is_frozen(&self, number: NhsNumber) -> bool {
         self.frozen.contains(&number)
-    }
-
-    /// The number that stands for `number` now: itself, unless it was superseded.
-    #[must_use]
-    pub fn retained(&self, number: NhsNumber) -> NhsNumber {
-        let mut number = number;
-        // No longer than there are supersessions: a circle ends, too.
-        for _ in 0..self.superseded.len() {
-            match self.superseded.get(&number) {
-                Some(retained) => number = *retained,
-                None => break,
-            }
-        }
-        number
     }
 
     pub(crate) fn asked(&self, record: Pseudonym) -> Option<&Question> {

@@ -5,7 +5,7 @@ use weft_model::{
     proto::event::{Evidence, LinkMethod, NhsNumberSwitched, PersonsMerged, RecordLinked, ReviewAsked},
 };
 
-use crate::{Candidate, Decision, Model, Outcome, Register, decide};
+use crate::{Decision, Model, Outcome, Register, decide};
 
 /// The same number, another person to all appearance: the number is frozen.
 const OVERLAY: &str = "nhs-number-demographics-disagree";
@@ -13,6 +13,8 @@ const OVERLAY: &str = "nhs-number-demographics-disagree";
 const AGAINST_STEWARD: &str = "steward-decision-contradicted";
 /// The record agrees with two persons who are kept apart: which of them it is, a steward says.
 const KEPT_APART: &str = "persons-kept-apart-agree";
+/// Two persons seem to be one, and a steward has decided about one of them.
+const MAY_BE_ONE: &str = "persons-may-be-one";
 /// The record's number was found with two people and links nobody until it is released.
 const FROZEN: &str = "nhs-number-frozen";
 
@@ -34,7 +36,9 @@ impl Register {
             let nhs_number = number.to_string();
             events.push(Payload::NhsNumberFrozen(NhsNumberSwitched { nhs_number, ..NhsNumberSwitched::default() }));
         }
-        events.extend(self.told(record, id, decision, model));
+        let joins = self.joins(record, &decision, model);
+        events.extend(self.told(record, id, decision));
+        events.extend(joins);
         events
     }
 
@@ -73,22 +77,41 @@ impl Register {
         })
     }
 
+    /// What the scores say, as far as stewards and senders leave it to them.
     fn decision(&self, record: Pseudonym, current: Option<PersonId>, model: &Model) -> Option<Decision> {
         let features = self.index().features(record)?;
         let mut candidates = self.index().candidates(features);
-        candidates.retain(|candidate: &Candidate<'_>| !self.is_apart(record, candidate.person));
-        let mut decision = decide(record, features, current, &candidates, self.index().len(), model);
+        for candidate in &mut candidates {
+            candidate.barred = self.is_apart(record, candidate.person);
+        }
+        let population = self.index().len();
+        let mut decision = decide(record, features, current, &candidates, population, model);
+        let mut kept_apart = None;
+        // Every round takes one person away.
+        while let Some((other, are_apart)) = self.forbidden_join(&decision, current) {
+            candidates.retain(|candidate| candidate.person != other);
+            let score = decision.others.iter().find(|(person, _)| *person == other).map_or(0, |(_, score)| *score);
+            kept_apart = kept_apart.or(Some((other, score, are_apart)));
+            decision = decide(record, features, current, &candidates, population, model);
+        }
+        if let Some((other, score, false)) = kept_apart {
+            decision.runner_up = Some((other, score));
+            decision.review.push(MAY_BE_ONE);
+            decision.review.sort_unstable();
+        }
         let stays = current == Some(decision.person);
         if self.is_held(record) {
-            if stays {
+            if stays || !decision.joins.is_empty() {
                 // Answered already.
                 decision.review.clear();
+                decision.stay(record, current);
             } else {
                 decision.refuse(AGAINST_STEWARD, record, current, model);
             }
         } else if !stays && decision.method != LinkMethod::NewPerson {
             let second = decision.runner_up.filter(|(_, score)| *score >= model.threshold);
-            if second.is_some_and(|(person, _)| self.are_apart(decision.person, person)) {
+            let is_apart = |(person, _): (PersonId, i64)| self.are_apart(decision.person, person);
+            if kept_apart.is_some_and(|(.., are_apart)| are_apart) || second.is_some_and(is_apart) {
                 decision.refuse(KEPT_APART, record, current, model);
             } else if features.nhs_number().is_some_and(|number| self.is_frozen(number)) {
                 decision.refuse(FROZEN, record, current, model);
@@ -97,14 +120,43 @@ impl Register {
         Some(decision)
     }
 
-    /// The event that tells a decision; `None` where there is nothing new to tell.
-    fn told(&self, record: Pseudonym, id: &SourceRecordId, decision: Decision, model: &Model) -> Option<Payload> {
-        let outcome = decision.outcome;
-        let event = RecordLinked {
-            threshold: model.threshold,
-            identity_known: self.taken(),
-            ..decision.into_event(id.clone())
+    /// A person that the scores would join and must not: whom a steward has decided about, a score joins with nobody. With
+    /// it whether the two are kept apart.
+    fn forbidden_join(&self, decision: &Decision, current: Option<PersonId>) -> Option<(PersonId, bool)> {
+        let has_held = |person: PersonId| self.index().records_of(person).any(|record| self.is_held(record));
+        decision.joins.iter().find_map(|join| {
+            let (one, other) = (join.person, decision.person);
+            let are_apart = self.are_apart(one, other);
+            let leaves = if current == Some(one) { other } else { one };
+            (are_apart || has_held(one) || has_held(other)).then_some((leaves, are_apart))
+        })
+    }
+
+    /// The events that join persons, once the record itself is where it belongs.
+    fn joins(&self, record: Pseudonym, decision: &Decision, model: &Model) -> Vec<Payload> {
+        let of = |person: PersonId| {
+            let heads = self.index().records_of(person).filter(|r| self.index().survivor_of(*r).is_none());
+            let mut heads: Vec<Pseudonym> = heads.filter(|head| *head != record).collect();
+            heads.sort_unstable();
+            heads
         };
+        let stay = of(decision.person).len();
+        let joins = decision.joins.iter().filter_map(|join| {
+            let records = of(join.person);
+            let Payload::PersonsMerged(merged) = self.joined(decision.person, join.person, &records, model) else {
+                return None;
+            };
+            let pairs = u32::try_from((stay.max(1)) * records.len()).unwrap_or(u32::MAX);
+            let merged = PersonsMerged { mean_score: join.mean.max(0), pairs, ..merged };
+            (!records.is_empty()).then_some(Payload::PersonsMerged(merged))
+        });
+        joins.collect()
+    }
+
+    /// The event that tells a decision; `None` where there is nothing new to tell.
+    fn told(&self, record: Pseudonym, id: &SourceRecordId, decision: Decision) -> Option<Payload> {
+        let outcome = decision.outcome;
+        let event = RecordLinked { identity_known: self.taken(), ..decision.into_event(id.clone()) };
         if outcome == Outcome::Linked {
             return Some(Payload::RecordLinked(event));
         }
@@ -123,10 +175,17 @@ impl Decision {
         self.evidence.push(Evidence { field: "steward".to_owned(), level: code.to_owned(), weight: model.veto });
         self.runner_up = Some((self.person, self.score));
         self.score = self.evidence.iter().map(|row| i64::from(row.weight)).sum();
-        self.person = current.unwrap_or_else(|| PersonId::started_by(record));
-        self.outcome = if current.is_some() { Outcome::Unchanged } else { Outcome::Linked };
         self.method = LinkMethod::NewPerson;
         self.review.push(code);
         self.review.sort_unstable();
+        self.review.dedup();
+        self.stay(record, current);
+    }
+
+    /// The record is where it was; a new one starts a person of its own.
+    fn stay(&mut self, record: Pseudonym, current: Option<PersonId>) {
+        self.person = current.unwrap_or_else(|| PersonId::started_by(record));
+        self.outcome = if current.is_some() { Outcome::Unchanged } else { Outcome::Linked };
+        self.joins.clear();
     }
 }

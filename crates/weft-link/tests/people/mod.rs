@@ -10,6 +10,7 @@ use weft_model::{
 
 pub(crate) const DEMO: Options = Options { test_numbers_are_evidence: true };
 
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 pub(crate) static MODEL: LazyLock<Model> = LazyLock::new(|| Model::shipped().unwrap());
 
 pub(crate) fn record(n: u8) -> Pseudonym {

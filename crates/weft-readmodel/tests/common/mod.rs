@@ -11,8 +11,8 @@ use weft_model::{
         api::{TimelineEntry, TimelineFilter},
         event::{
             Address, Demographics, EventKind, Evidence, Fact, FeedRegistered, FeedSwitched, Header, Identifier,
-            IdentifierKind, Issue, Line, LineKind, LinkMethod, MessageReceived, Name, Precision, RecordLinked,
-            RecordsMerged,
+            IdentifierKind, Issue, Line, LineKind, LinkMethod, MessageReceived, Name, PersonsMerged, Placed, Precision,
+            RecordLinked, RecordsMerged, RecordsUnlinked, ReviewAsked, StewardDecided, StewardDecision,
         },
     },
 };
@@ -290,6 +290,60 @@ pub fn link(n: u8, p: u8) -> Event {
         ..RecordLinked::default()
     };
     Event { header: header(EventKind::RecordLinked, Some(n)), payload: Payload::RecordLinked(linked) }
+}
+
+/// A steward should look at record `n`, which stays with person 1 and may be person 2.
+pub fn asked(n: u8, code: &str) -> Event {
+    let decision = RecordLinked {
+        record: Some(record_id(n)),
+        person: person(1).to_vec(),
+        runner_up: person(2).to_vec(),
+        score: 10,
+        threshold: 12,
+        review: if code.is_empty() { Vec::new() } else { vec![code.to_owned()] },
+        ..RecordLinked::default()
+    };
+    let payload = Payload::ReviewAsked(ReviewAsked { decision: Some(decision) });
+    Event { header: header(EventKind::ReviewAsked, Some(n)), payload }
+}
+
+/// A steward says of each record whose it is; the questions about `settled` are answered.
+pub fn decided(placed: &[(u8, u8)], settled: &[u8]) -> Event {
+    let placed = placed.iter().map(|(n, p)| Placed {
+        record: record_pseudonym(*n).to_vec(),
+        person: person(*p).to_vec(),
+        previous: Vec::new(),
+    });
+    let decided = StewardDecided {
+        decision: StewardDecision::LinkAccepted.into(),
+        by: "s.steward".to_owned(),
+        placed: placed.collect(),
+        settled: settled.iter().map(|n| record_pseudonym(*n).to_vec()).collect(),
+        ..StewardDecided::default()
+    };
+    Event { header: header(EventKind::StewardDecided, None), payload: Payload::StewardDecided(decided) }
+}
+
+/// Evidence joined two persons: these records move.
+pub fn joined(survivor: u8, retired: u8, records: &[u8]) -> Event {
+    let merged = PersonsMerged {
+        survivor: person(survivor).to_vec(),
+        retired: person(retired).to_vec(),
+        records: records.iter().map(|n| record_pseudonym(*n).to_vec()).collect(),
+        ..PersonsMerged::default()
+    };
+    Event { header: header(EventKind::PersonsMerged, None), payload: Payload::PersonsMerged(merged) }
+}
+
+/// Record `n` is not the patient of record `other`.
+pub fn unlinked(n: u8, other: u8) -> Event {
+    let unlinked = RecordsUnlinked {
+        record: Some(record_id(n)),
+        other: Some(record_id(other)),
+        record_pseudonym: record_pseudonym(n).to_vec(),
+        other_pseudonym: record_pseudonym(other).to_vec(),
+    };
+    Event { header: header(EventKind::RecordsUnlinked, Some(n)), payload: Payload::RecordsUnlinked(unlinked) }
 }
 
 /// Record `retired` is record `survivor`.

@@ -7,10 +7,10 @@ use anyhow::Context;
 use prost::Message;
 use weft_link::{Features, Model, Options, Register};
 use weft_model::{
-    Event, NhsNumber, Payload, PersonId, Pseudonym, SourceRecordId, Verdict,
+    Event, Payload, PersonId, Pseudonym, SourceRecordId, Verdict,
     proto::event::{
-        Demographics, IdentifierKind, LinkMethod, MessageReceived, RecordLinked, RecordsMerged, RecordsUnlinked,
-        StewardDecided, StewardDecision,
+        Demographics, LinkMethod, MessageReceived, RecordLinked, RecordsMerged, RecordsUnlinked, StewardDecided,
+        StewardDecision,
     },
 };
 
@@ -38,8 +38,6 @@ struct Held {
     last_said: u64,
     /// When the source said so; an older message that arrives late changes nothing.
     said_us: i64,
-    /// Whether test NHS numbers count in it.
-    demo: bool,
     /// The fold of all messages, encoded, cut down to what linking looks at.
     demographics: Box<[u8]>,
 }
@@ -82,13 +80,7 @@ impl Deciding {
 
     /// Takes in an event as the identity stream has it.
     pub(crate) fn take(&mut self, offset: u64, event: &Event) -> anyhow::Result<()> {
-        self.register.take(offset, event.header.pseudonym(), &event.payload).context("identity event")?;
-        if let Payload::NhsNumberSuperseded(told) = &event.payload
-            && let Ok(superseded) = NhsNumber::parse(&told.superseded)
-        {
-            self.supersede(superseded);
-        }
-        Ok(())
+        self.register.take(offset, event.header.pseudonym(), &event.payload).context("identity event")
     }
 
     /// What an event of the identity stream that was taken in makes necessary in its turn. It is taken in, too.
@@ -136,7 +128,7 @@ impl Deciding {
         fold.update(&said);
         self.put(pseudonym, demo, &fold);
         let demographics = fold.encode_to_vec().into_boxed_slice();
-        self.records.insert(pseudonym, Held { last_said: hash, said_us, demo, demographics });
+        self.records.insert(pseudonym, Held { last_said: hash, said_us, demographics });
         true
     }
 
@@ -153,31 +145,8 @@ impl Deciding {
     }
 
     fn put(&mut self, pseudonym: Pseudonym, demo: bool, fold: &Demographics) {
-        let mut fold = fold.clone();
-        for identifier in fold.identifiers.iter_mut().filter(|i| i.kind() == IdentifierKind::NhsNumber) {
-            if let Ok(number) = NhsNumber::parse(&identifier.value) {
-                identifier.value = self.register.retained(number).to_string();
-            }
-        }
         let options = Options { test_numbers_are_evidence: demo };
-        self.register.put(pseudonym, Features::from_demographics(&fold, &options));
-    }
-
-    /// Records that have the superseded number are found by the retained one from here on. Who is linked stays so until
-    /// they are heard of again.
-    fn supersede(&mut self, superseded: NhsNumber) {
-        let mut changed = Vec::new();
-        for (pseudonym, held) in &self.records {
-            let fold = Demographics::decode(&*held.demographics).unwrap_or_default();
-            if fold.nhs_number().and_then(|n| NhsNumber::parse(&n.value).ok()) == Some(superseded) {
-                changed.push((*pseudonym, held.demo, fold));
-            }
-        }
-        // The index must not depend on the order of a hash table.
-        changed.sort_unstable_by_key(|(pseudonym, ..)| *pseudonym);
-        for (pseudonym, demo, fold) in changed {
-            self.put(pseudonym, demo, &fold);
-        }
+        self.register.put(pseudonym, Features::from_demographics(fold, &options));
     }
 
     fn merge(
@@ -296,13 +265,6 @@ fn said_us(event: &Event, message: &MessageReceived) -> i64 {
 /// The parts that linking looks at.
 fn for_linking(said: &Demographics) -> Demographics {
     let mut kept = said.clone();
-    kept.identifiers.retain(|i| i.kind() == IdentifierKind::NhsNumber);
-    for address in &mut kept.addresses {
-        address.lines.clear();
-        address.city.clear();
-        address.district.clear();
-    }
-    kept.telecoms.clear();
     kept.practice.clear();
     kept.practitioner.clear();
     kept.ethnicity.clear();

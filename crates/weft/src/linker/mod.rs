@@ -70,7 +70,8 @@ impl Linker {
             next.entry(partition).and_modify(|next| *next = stored.max(*next));
         }
         let names = log.clone();
-        let deciding = Deciding::new(Model::default(), move |record| names.pseudonym(record));
+        let deciding =
+            Deciding::new(Model::shipped().context("the model that ships")?, move |record| names.pseudonym(record));
         let snapshot = model.linking_snapshot(&Cut(next.clone())).await?;
         let mut linker = Self { log, model, clock, deciding, demo: HashMap::new(), next, next_identity: 0, place };
         let identity_size = snapshot.cut.size(Stream::Identity.partition(0));
