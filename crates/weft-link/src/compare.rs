@@ -97,9 +97,12 @@ impl Comparison {
         self.level(Field::Number) == Level::Exact
     }
 
-    /// The score as it would be without a difference of NHS numbers and what follows from it.
-    pub(crate) fn score_but_number(&self) -> i64 {
-        self.score() - i64::from(self.weight(Field::Number))
+    /// Two NHS numbers that may be one person's: all else agrees, also in a large population, or nearly all and the address
+    /// or the telephone too.
+    pub(crate) fn looks_like_two_numbers_of_one(&self, model: &Model) -> bool {
+        let but_number = self.score() - i64::from(self.weight(Field::Number)) - i64::from(self.rule("population"));
+        let near = self.agreeing(&[Field::Postcode, Field::House, Field::Street, Field::Phone, Field::Email]);
+        but_number >= model.threshold + model.margin || but_number >= model.review && near >= NEAR_MIN
     }
 
     /// Sum of what speaks for a link among these rows.
@@ -194,6 +197,9 @@ fn tells_households_apart(features: &Features) -> bool {
     features.sex != Sex::Unknown || features.number_stated || features.places().any(|place| is_british(place.postcode))
 }
 
+/// Agreement of a full postcode, of street and house, or of a telephone number.
+const NEAR_MIN: i32 = 1200;
+
 /// Parents and children are at least so far apart.
 const GENERATION_YEARS_MIN: u16 = 12;
 
@@ -242,15 +248,23 @@ fn guard(found: &mut Comparison, of_an_age: bool, population: i32, model: &Model
 fn cross_check(found: &Comparison) -> Check {
     use Level::{Absent, Differs, Digit, Exact, Month, OnePart, Outcode, Swapped, TwoParts, Unnamed, Year};
     let (birth, family, given) = (found.level(Field::Birth), found.level(Field::Family), found.level(Field::Given));
+    let is_near = matches!(found.level(Field::Postcode), Exact | Outcode);
     match (birth, family, given) {
         (OnePart | Differs, ..) | (_, _, Differs) => Check::Disagrees,
         (Exact, Differs, Exact | Level::Nickname | Level::Near) => Check::Passed,
         (_, Differs, _) => Check::Disagrees,
-        (Absent | Year, ..) => Check::Unchecked,
-        (_, Absent, _) | (_, _, Absent | Unnamed) => match found.level(Field::Postcode) {
-            Exact | Outcode => Check::Passed,
-            _ => Check::Unchecked,
-        },
+        // One name is missing: the other with the birth date, or the outcode, stands in.
+        (Exact, Exact, Absent | Unnamed) | (Exact, Absent, Exact) if found.level(Field::Sex) != Differs => {
+            Check::Passed
+        }
+        (Exact | Swapped | Digit | TwoParts | Month, Absent, _)
+        | (Exact | Swapped | Digit | TwoParts | Month, _, Absent | Unnamed)
+            if is_near =>
+        {
+            Check::Passed
+        }
+        (Year, Exact | Level::Near, Exact | Level::Nickname | Level::Near) if is_near => Check::Passed,
+        (Absent | Year, ..) | (_, Absent, _) | (_, _, Absent | Unnamed) => Check::Unchecked,
         (Exact | Swapped | Digit | TwoParts | Month, ..) => Check::Passed,
         _ => Check::Unchecked,
     }
@@ -290,6 +304,9 @@ fn births(a: Birth, b: Birth) -> Level {
     if a == b {
         // The first of January is often written where the day is not known.
         return if (a.month, a.day) == (1, 1) { Level::Month } else { Level::Exact };
+    }
+    if a.year == b.year && [a, b].iter().any(|birth| (birth.month, birth.day) == (1, 1)) {
+        return Level::Year;
     }
     if a.year == b.year && (a.day, a.month) == (b.month, b.day) {
         return Level::Swapped;

@@ -268,7 +268,7 @@ fn standing(all: &[(&Candidate<'_>, &Comparison)], is_ambiguous: bool, model: &M
         best.add("nhs-number-holders", "disagree", -model.weight(Field::Number, Level::Exact));
     }
     let is_number_veto =
-        another_number && !best.number_agrees() && best.score_but_number() >= model.review && !candidate.barred;
+        another_number && !best.number_agrees() && best.looks_like_two_numbers_of_one(model) && !candidate.barred;
     if another_number && !best.number_agrees() && best.level(Field::Number) != Level::Differs {
         best.add("nhs-number-of-person", "differs", model.veto);
     }

@@ -115,7 +115,7 @@ fn spellings(one: &str, other: &str, least: usize) -> Level {
     let apart = distance(one, other, most + 1);
     if apart <= most && one.len().min(other.len()) >= least {
         Level::Near
-    } else if apart <= most + 1 && most > 1 || soundex(one) == soundex(other) {
+    } else if apart <= most + 1 && most > 1 || apart <= most || soundex(one) == soundex(other) {
         Level::Sound
     } else {
         Level::Differs
@@ -147,8 +147,8 @@ fn givens(one: PersonName<'_>, other: PersonName<'_>) -> (Level, i32) {
     if a.len() > 2 && b.len() > 2 && (a.starts_with(b) || b.starts_with(a)) {
         return (Level::Near, 0);
     }
-    // Ben and Bea are two children.
-    match spellings(a, b, 5) {
+    // Ben and Bea are two children, or not.
+    match spellings(a, b, 4) {
         Level::Differs if joined_alike(one, other) => (Level::Near, 0),
         level => (level, 0),
     }

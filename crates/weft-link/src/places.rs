@@ -49,15 +49,21 @@ pub(crate) fn compare(a: &Features, b: &Features, model: &Model) -> PlaceLevels 
 
 fn pair(one: Place<'_>, other: Place<'_>) -> PlaceLevels {
     let postcode = postcodes(one.postcode, other.postcode);
-    let house = match (postcode, houses(one.house, other.house)) {
-        (Level::Exact, Level::Exact) => Level::Implied,
-        (_, level) => level,
-    };
     let street = match (postcode, streets(one.street, other.street)) {
         // A British postcode is of one street, or a part of it.
         (Level::Exact, Level::Whole | Level::Exact | Level::Near) => Level::Implied,
         (Level::Exact, _) => Level::Absent,
         (_, level) => level,
+    };
+    let house = match (postcode, street, houses(one.house, other.house)) {
+        (Level::Exact, _, Level::Exact) => Level::Implied,
+        // Every street has a number 7.
+        (
+            Level::Differs | Level::Absent | Level::Outcode,
+            Level::Differs | Level::Absent,
+            Level::Exact | Level::Part,
+        ) => Level::Absent,
+        (.., level) => level,
     };
     let city = match (postcode, words(one.city, other.city)) {
         // A postcode that agrees lies in one town.

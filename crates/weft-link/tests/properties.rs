@@ -1,5 +1,7 @@
 //! What holds for every input.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "all of it is a test")]
+
 mod people;
 
 use people::{DEMO, MODEL, features, record};

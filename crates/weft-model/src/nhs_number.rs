@@ -67,7 +67,16 @@ impl NhsNumber {
     /// Makes the number with these nine digits and its check digit; `None` where that would be 10, or there are more digits.
     #[must_use]
     pub fn with_check_digit(nine_digits: u64) -> Option<Self> {
-        (0..10).find_map(|check| Self::parse(&format!("{nine_digits:09}{check}")).ok())
+        if nine_digits > 999_999_999 {
+            return None;
+        }
+        let (mut left, mut sum) = (nine_digits, 0);
+        for weight in 2..=10 {
+            sum += left % 10 * weight;
+            left /= 10;
+        }
+        let check = (11 - sum % 11) % 11;
+        (check < 10).then_some(Self(nine_digits * 10 + check))
     }
 
     /// The ten digits as a number.
@@ -79,9 +88,8 @@ impl NhsNumber {
     /// The register that the number belongs to.
     #[must_use]
     pub fn class(self) -> NhsNumberClass {
-        let digits = self.to_string();
-        let first = digits.as_bytes().first();
-        if digits.bytes().all(|b| Some(&b) == first) || matches!(self.0, 1_234_567_890 | 9_876_543_210) {
+        let is_repdigit = self.0.is_multiple_of(1_111_111_111);
+        if is_repdigit || matches!(self.0, 1_234_567_890 | 9_876_543_210) {
             return NhsNumberClass::Placeholder;
         }
         match self.0 / 10_000_000 {
@@ -141,6 +149,15 @@ mod tests {
             check(&repeated.to_string().repeat(10), Ok(NhsNumberClass::Placeholder));
         }
         check("9876543210", Ok(NhsNumberClass::Placeholder));
+    }
+
+    #[test]
+    fn a_check_digit_is_the_one_that_is_read() {
+        for nine in (0..999_999_999).step_by(999_983) {
+            let by_trial = (0..10).find_map(|check| NhsNumber::parse(&format!("{nine:09}{check}")).ok());
+            assert_eq!(NhsNumber::with_check_digit(nine), by_trial, "{nine}");
+        }
+        assert_eq!(NhsNumber::with_check_digit(1_000_000_000), None);
     }
 
     #[test]

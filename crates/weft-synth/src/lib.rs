@@ -25,6 +25,7 @@ mod clinical;
 mod feed;
 mod hl7;
 mod life;
+mod linkage;
 mod messages;
 mod names;
 mod numbers;
@@ -39,5 +40,6 @@ mod ryj_pas;
 
 pub use bench::{bench_messages, long_history};
 pub use feed::{RK5_DIRTY, RQM_PAS, RYJ_LAB, RYJ_PAS, SynthFeed, bench_feed};
+pub use linkage::{Linkage, LinkageRecord};
 pub use messages::{Messages, SynthKind, SynthMessage};
 pub use population::{Population, SynthRecord, Traits, TruthRow};

@@ -5,12 +5,14 @@
 
 mod csv;
 mod dates;
+mod fit;
 mod map;
 mod measure;
 mod records;
 mod truth;
 
 pub use csv::{Csv, CsvError};
+pub use fit::{FitOptions, Fitted, PAIRS_MIN, fit};
 pub use map::{KEYS, Map, MapError};
 pub use measure::{Figures, PairScore, Run, pair_scores, run};
 pub use records::{Record, Records, RecordsError};

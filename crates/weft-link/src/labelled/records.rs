@@ -90,6 +90,12 @@ impl Records {
 }
 
 impl Record {
+    /// A record that is in no file.
+    #[must_use]
+    pub fn new(id: String, label: String, demographics: Demographics) -> Self {
+        Self { id, label, demographics, ..Self::default() }
+    }
+
     /// A pseudonym as a node would give the record: a digest of where it is from, so that it does not depend on the order.
     #[must_use]
     pub fn pseudonym(&self) -> Pseudonym {

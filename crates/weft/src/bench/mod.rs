@@ -3,6 +3,7 @@
 
 mod bed;
 mod ingest;
+mod link;
 mod query;
 mod rebuild;
 mod restart;
@@ -18,6 +19,8 @@ use crate::{commands::Exit, output};
 pub(crate) enum Command {
     /// Acknowledgements over MLLP, and the time from a message to the timeline
     Ingest(ingest::Options),
+    /// Deciding who is who, with and without writing the decisions to the log
+    Link(link::Options),
     /// Rebuilding the read model from the log
     Rebuild(rebuild::Options),
     /// GetTimeline over gRPC while messages arrive
@@ -43,6 +46,7 @@ pub(crate) struct Common {
 pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
     let (json, figures) = match command {
         Command::Ingest(options) => (options.common.json, ingest::run(options).await?),
+        Command::Link(options) => (options.common.json, link::run(options).await?),
         Command::Rebuild(options) => (options.common.json, rebuild::run(options).await?),
         Command::Query(options) => (options.common.json, query::run(options).await?),
         Command::Restart(options) => (options.common.json, restart::run(options).await?),

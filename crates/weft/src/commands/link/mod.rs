@@ -1,6 +1,9 @@
 //! `weft link`: how well records are linked, and what people decide about links.
 
+mod chart;
 mod decide;
+mod evaluate;
+mod fit;
 mod review;
 mod subject;
 
@@ -31,6 +34,10 @@ pub(crate) enum Command {
     Release(decide::ReleaseOptions),
     /// Say that one NHS number was merged into another
     Supersede(decide::SupersedeOptions),
+    /// Score the linker on a set of which it is known who is who
+    Evaluate(evaluate::Options),
+    /// Learn weights from records of which nobody knows who is who, and write a model file
+    Fit(fit::Options),
 }
 
 pub(crate) async fn run(config: &Path, command: Command) -> anyhow::Result<Exit> {
@@ -44,5 +51,7 @@ pub(crate) async fn run(config: &Path, command: Command) -> anyhow::Result<Exit>
         Command::Undo(options) => decide::undo(config, options).await,
         Command::Release(options) => decide::release(config, options).await,
         Command::Supersede(options) => decide::supersede(config, options).await,
+        Command::Evaluate(options) => evaluate::evaluate(&options),
+        Command::Fit(options) => fit::run(&options),
     }
 }

@@ -1,0 +1,64 @@
+//! How fast records are decided on as they arrive, and what they cost in memory: `cargo run --release -p weft-link --example
+//! link_speed -- PEOPLE`. Reads the demographics, finds, compares, decides and remembers; making the records is not counted.
+
+#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+use std::time::Instant;
+
+use weft_link::{Features, Index, Model, Options, decide};
+use weft_model::Pseudonym;
+use weft_synth::Linkage;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let people = std::env::args().nth(1).map_or(Ok(200_000), |people| people.parse())?;
+    let population = Linkage::generate(1, people);
+    let model = Model::shipped()?;
+    let options = Options { test_numbers_are_evidence: true };
+    let before = memory_kib()?;
+    let mut index = Index::new();
+    let (mut records, mut seconds, mut candidates) = (0u64, 0.0, 0u64);
+    let mut micros: Vec<u32> = Vec::new();
+    for told in population.records() {
+        let digest = (u64::from(told.person) << 8 | u64::from(told.turn)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let pseudonym = Pseudonym((u128::from(digest) << 64 | u128::from(digest.rotate_left(29))).to_be_bytes());
+        let start = Instant::now();
+        index.put(pseudonym, Features::from_demographics(&told.demographics, &options));
+        let Some(features) = index.features(pseudonym) else { continue };
+        let found = index.candidates(features);
+        let decision = decide(pseudonym, features, None, &found, index.len(), &model);
+        index.apply(pseudonym, &decision);
+        let took = start.elapsed();
+        seconds += took.as_secs_f64();
+        micros.push(u32::try_from(took.as_nanos() / 100)?);
+        candidates += u64::from(decision.candidates);
+        records += 1;
+    }
+    let memory = memory_kib()? - before - micros.capacity() as u64 * 4 / 1024;
+    micros.sort_unstable();
+    let at =
+        |share: f64| micros.get((micros.len() as f64 * share) as usize).map_or(0.0, |tenths| f64::from(*tenths) / 10.0);
+    println!("{records} records of {} people, {} persons", population.len(), index.persons());
+    println!(
+        "{:.0} records/s, p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us",
+        records as f64 / seconds,
+        at(0.5),
+        at(0.99),
+        at(0.999)
+    );
+    println!(
+        "{:.2} comparisons a record, {} MiB, {} bytes a record",
+        candidates as f64 / records as f64,
+        memory / 1024,
+        memory * 1024 / records
+    );
+    let (keys, skipped) = index.keys();
+    println!("{keys} keys, {skipped} of them skipped as too common");
+    Ok(())
+}
+
+/// Resident memory of this process.
+fn memory_kib() -> Result<u64, Box<dyn std::error::Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.split_whitespace().nth(1).ok_or("no figure")?.parse()?)
+}

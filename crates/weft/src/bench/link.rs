@@ -1,0 +1,206 @@
+//! `weft bench link`: records of a generated population decided on as they arrive, with and without writing each decision to
+//! the log. What is counted is reading the demographics, finding, comparing, deciding and remembering; making the records
+//! is not. The truth is known, so the figures tell too how well it was done.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use clap::Args;
+use hdrhistogram::Histogram;
+use weft_link::{Decision, Features, Index, Model};
+use weft_log::{Draft, EventLog, Same};
+use weft_model::{Clock, Payload, PersonId, Position, Pseudonym, SourceRecordId, Stream, Verdict};
+use weft_synth::{Linkage, LinkageRecord};
+
+use super::{Common, Figures, bed};
+use crate::{node, system::SystemClock};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// People; each has 2.3 records on the mean
+    #[arg(long, default_value_t = 200_000)]
+    people: u32,
+    /// Records whose decisions are written to the log as well, after those that are not; 0 for none
+    #[arg(long, default_value_t = 50_000)]
+    logged: u64,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Decisions that are appended together.
+const BATCH: usize = 1000;
+
+pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
+    let mut figures = Figures::default();
+    let population = Linkage::generate(options.common.seed, options.people as usize);
+    let before = resident_bytes()?;
+    let mut linker = Linker::new()?;
+    for record in population.records() {
+        linker.hear(&record)?;
+    }
+    figures.add("people", population.len() as f64, "");
+    linker.tell(&mut figures)?;
+    figures.add("index_bytes", resident_bytes()?.saturating_sub(before).saturating_sub(linker.truth_bytes()) as f64, "B");
+    if options.logged > 0 {
+        drop(linker);
+        logged(&options, &population, &mut figures).await?;
+    }
+    Ok(figures)
+}
+
+/// Hears records and writes each decision to an embedded log, the next ones being decided on while it writes.
+async fn logged(options: &Options, population: &Linkage, figures: &mut Figures) -> anyhow::Result<()> {
+    let site = bed::Site::new(&options.common)?;
+    bed::measure_fsync(site.path(), figures)?;
+    let log = node::open_log(&site.config).await?;
+    let records: Vec<LinkageRecord> =
+        population.records().take(usize::try_from(options.logged).unwrap_or(usize::MAX)).collect();
+    let mut linker = Linker::new()?;
+    let start = Instant::now();
+    let mut offset = 0;
+    for batch in records.chunks(BATCH) {
+        let mut drafts = Vec::with_capacity(batch.len());
+        for record in batch {
+            let decision = linker.hear(record)?;
+            drafts.push(draft(record, decision, Stream::Feed.partition(0).at(offset)));
+            offset += 1;
+        }
+        log.append(drafts).await?;
+    }
+    let took = start.elapsed();
+    log.close().await;
+    figures.add("logged_records", records.len() as f64, "");
+    figures.add("logged_records_per_second", records.len() as f64 / took.as_secs_f64(), "1/s");
+    Ok(())
+}
+
+fn draft(record: &LinkageRecord, decision: Decision, cause: Position) -> Draft {
+    let id = SourceRecordId {
+        organisation: "RYJ".to_owned(),
+        system: "MRN".to_owned(),
+        value: format!("{}{}", record.person, record.turn),
+    };
+    let mut name = pseudonym(record).to_vec();
+    name.extend_from_slice(cause.to_string().as_bytes());
+    Draft {
+        same: Same::Name(name),
+        feed: String::new(),
+        control_id: String::new(),
+        message_type: String::new(),
+        verdict: Verdict::Unspecified,
+        received_us: SystemClock.now_us(),
+        cause: Some(cause),
+        payload: Payload::RecordLinked(decision.into_event(id)),
+    }
+}
+
+/// A linker without its role, and what it made of whom.
+struct Linker {
+    index: Index,
+    model: Model,
+    took: Duration,
+    nanos: Histogram<u32>,
+    candidates: u64,
+    reviews: u64,
+    /// Whom each record is really about, in the order of arrival.
+    truth: Vec<(u32, u8)>,
+}
+
+impl Linker {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            index: Index::new(),
+            model: Model::shipped().context("the model that ships")?,
+            took: Duration::ZERO,
+            nanos: Histogram::new_with_bounds(1, 10_000_000_000, 3)?,
+            candidates: 0,
+            reviews: 0,
+            truth: Vec::new(),
+        })
+    }
+
+    fn hear(&mut self, record: &LinkageRecord) -> anyhow::Result<Decision> {
+        let pseudonym = pseudonym(record);
+        let start = Instant::now();
+        let options = weft_link::Options { test_numbers_are_evidence: true };
+        self.index.put(pseudonym, Features::from_demographics(&record.demographics, &options));
+        let features = self.index.features(pseudonym).context("a record was lost")?;
+        let candidates = self.index.candidates(features);
+        let decision = weft_link::decide(pseudonym, features, None, &candidates, self.index.len(), &self.model);
+        self.index.apply(pseudonym, &decision);
+        let took = start.elapsed();
+        self.took += took;
+        self.nanos.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        self.candidates += u64::from(decision.candidates);
+        self.reviews += u64::from(!decision.review.is_empty());
+        self.truth.push((record.person, record.turn));
+        Ok(decision)
+    }
+
+    fn tell(&self, figures: &mut Figures) -> anyhow::Result<()> {
+        let records = self.truth.len() as f64;
+        let micros = |quantile| self.nanos.value_at_quantile(quantile) as f64 / 1000.0;
+        let (keys, skipped) = self.index.keys();
+        let (precision, recall, mixed) = self.score()?;
+        figures.add("records", records, "");
+        figures.add("records_per_second", records / self.took.as_secs_f64(), "1/s");
+        figures.add("p50", micros(0.5), "us");
+        figures.add("p99", micros(0.99), "us");
+        figures.add("candidates_per_record", self.candidates as f64 / records, "");
+        figures.add("keys", keys as f64, "");
+        figures.add("keys_skipped", skipped as f64, "");
+        figures.add("persons", self.index.persons() as f64, "");
+        figures.add("precision_percent", precision * 100.0, "%");
+        figures.add("recall_percent", recall * 100.0, "%");
+        figures.add("mixed_persons_per_100000", mixed, "");
+        figures.add("review_percent", self.reviews as f64 * 100.0 / records, "%");
+        Ok(())
+    }
+
+    /// Precision and recall over pairs of records, and persons of 100,000 that hold records of several people.
+    fn score(&self) -> anyhow::Result<(f64, f64, f64)> {
+        let mut both: HashMap<(PersonId, u32), u64> = HashMap::new();
+        let (mut persons, mut people) = (HashMap::<PersonId, (u64, u32, bool)>::new(), HashMap::<u32, u64>::new());
+        for (person, turn) in &self.truth {
+            let found = self.index.person_of(of(*person, *turn)).context("a record was lost")?;
+            *both.entry((found, *person)).or_default() += 1;
+            *people.entry(*person).or_default() += 1;
+            let (count, first, is_mixed) = persons.entry(found).or_insert((0, *person, false));
+            *count += 1;
+            *is_mixed |= first != person;
+        }
+        let pairs = |n: &u64| n * n.saturating_sub(1) / 2;
+        let right: u64 = both.values().map(pairs).sum();
+        let linked: u64 = persons.values().map(|(count, ..)| pairs(count)).sum();
+        let true_pairs: u64 = people.values().map(pairs).sum();
+        let mixed = persons.values().filter(|(.., is_mixed)| *is_mixed).count();
+        let share = |of: u64| right as f64 / of.max(1) as f64;
+        Ok((share(linked), share(true_pairs), mixed as f64 * 100_000.0 / persons.len().max(1) as f64))
+    }
+
+    /// What only scoring needs.
+    fn truth_bytes(&self) -> u64 {
+        (self.truth.capacity() * size_of::<(u32, u8)>()) as u64
+    }
+}
+
+fn pseudonym(record: &LinkageRecord) -> Pseudonym {
+    of(record.person, record.turn)
+}
+
+/// A pseudonym is a keyed digest; here two multiplications spread as well.
+fn of(person: u32, turn: u8) -> Pseudonym {
+    let digest = (u64::from(person) << 8 | u64::from(turn)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    Pseudonym((u128::from(digest) << 64 | u128::from(digest.rotate_left(29))).to_be_bytes())
+}
+
+/// Resident memory of this process.
+fn resident_bytes() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+    let kib: u64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
+    Ok(kib * 1024)
+}
