@@ -12,12 +12,21 @@ use crate::{
     places::{self, PlaceLevels},
 };
 
-/// A rule that adds a row of its own.
+/// One row of a waterfall: what was compared or which rule applies, how it came out, and what it weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rule {
-    pub(crate) name: &'static str,
-    pub(crate) level: &'static str,
-    pub(crate) weight: i32,
+pub struct Row {
+    /// Name of a [`Field`], or of a rule.
+    pub field: &'static str,
+    /// Name of a [`Level`], or what the rule found.
+    pub level: &'static str,
+    /// In hundredths of a bit.
+    pub weight: i32,
+}
+
+impl From<Row> for Evidence {
+    fn from(row: Row) -> Self {
+        Self { field: row.field.to_owned(), level: row.level.to_owned(), weight: row.weight }
+    }
 }
 
 /// Rules that can apply to one comparison.
@@ -28,7 +37,7 @@ const RULES_MAX: usize = 6;
 pub(crate) struct Comparison {
     pub(crate) levels: [Level; FIELDS],
     weights: [i32; FIELDS],
-    rules: [Option<Rule>; RULES_MAX],
+    rules: [Option<Row>; RULES_MAX],
     /// Of the NHS number's cross-check; says nothing where the numbers do not agree.
     pub(crate) check: Check,
 }
@@ -65,32 +74,20 @@ impl Comparison {
     /// Adds a rule's row; there is room for every rule that there is.
     pub(crate) fn add(&mut self, name: &'static str, level: &'static str, weight: i32) {
         if let Some(free) = self.rules.iter_mut().find(|rule| rule.is_none()) {
-            *free = Some(Rule { name, level, weight });
+            *free = Some(Row { field: name, level, weight });
         }
     }
 
     fn rule(&self, name: &str) -> i32 {
-        self.rules.iter().flatten().filter(|rule| rule.name == name).map(|rule| rule.weight).sum()
+        self.rules.iter().flatten().filter(|rule| rule.field == name).map(|rule| rule.weight).sum()
     }
 
     /// The rows of the waterfall; their weights sum exactly to the score.
-    pub(crate) fn evidence(&self) -> Vec<Evidence> {
-        let row = |field: &str, level: &str, weight: i32| Evidence {
-            field: field.to_owned(),
-            level: level.to_owned(),
-            weight,
-        };
+    pub(crate) fn evidence(&self) -> Vec<Row> {
+        let row = |field, level, weight| Row { field, level, weight };
         let compared = Field::ALL.iter().filter(|field| self.level(**field) != Level::Absent);
         let fields = compared.map(|field| row(field.text(), self.level(*field).text(), self.weight(*field)));
-        fields
-            .chain(
-                self.rules
-                    .iter()
-                    .flatten()
-                    .filter(|rule| rule.weight != 0)
-                    .map(|rule| row(rule.name, rule.level, rule.weight)),
-            )
-            .collect()
+        fields.chain(self.rules.iter().flatten().filter(|rule| rule.weight != 0).copied()).collect()
     }
 
     pub(crate) fn number_agrees(&self) -> bool {

@@ -2,12 +2,12 @@
 
 use weft_model::{
     PersonId, Pseudonym, SourceRecordId,
-    proto::event::{CandidatePerson, Evidence, LinkMethod, RecordLinked},
+    proto::event::{CandidatePerson, LinkMethod, RecordLinked},
 };
 
 use crate::{
     Candidate, FREQUENCIES, Features, Model, NORMALISER,
-    compare::{Check, Comparison, compare},
+    compare::{Check, Comparison, Row, compare},
     field::{Field, Level},
 };
 
@@ -26,7 +26,7 @@ pub struct Decision {
     pub score: i64,
     /// Comparison with the record of the person that agrees best. For a new person: with the one that came nearest and was
     /// refused ([`runner_up`](Self::runner_up)); empty where there was none.
-    pub evidence: Vec<Evidence>,
+    pub evidence: Vec<Row>,
     /// Records that were compared.
     pub candidates: u32,
     /// Person that came second, with its score.
@@ -95,7 +95,7 @@ impl Decision {
             person: self.person.to_vec(),
             method: self.method.into(),
             score: self.score,
-            evidence: self.evidence,
+            evidence: self.evidence.into_iter().map(Into::into).collect(),
             model: self.model,
             normaliser: NORMALISER.to_owned(),
             candidates: self.candidates,

@@ -137,32 +137,34 @@ impl Features {
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = PersonName<'_>> + Clone {
-        self.section(0, self.ends[0]).lines().map(|line| {
-            let (family, given) = line.split_once('\t').unwrap_or((line, ""));
+        lines(self.section(0, self.ends[0])).map(|line| {
+            let (family, given) = cut(line, b'\t');
             PersonName { family, given }
         })
     }
 
     pub(crate) fn places(&self) -> impl Iterator<Item = Place<'_>> + Clone {
-        self.section(self.ends[0], self.ends[1]).lines().map(|line| {
-            let mut parts = line.split('\t');
-            let mut next = || parts.next().unwrap_or_default();
-            Place { postcode: next(), house: next(), street: next(), city: next(), region: next() }
+        lines(self.section(self.ends[0], self.ends[1])).map(|line| {
+            let (postcode, rest) = cut(line, b'\t');
+            let (house, rest) = cut(rest, b'\t');
+            let (street, rest) = cut(rest, b'\t');
+            let (city, region) = cut(rest, b'\t');
+            Place { postcode, house, street, city, region }
         })
     }
 
     pub(crate) fn phones(&self) -> impl Iterator<Item = &str> + Clone {
-        self.section(self.ends[1], self.ends[2]).lines().filter(|line| !line.contains('@'))
+        lines(self.section(self.ends[1], self.ends[2])).filter(|line| !line.bytes().any(|b| b == b'@'))
     }
 
     pub(crate) fn emails(&self) -> impl Iterator<Item = &str> + Clone {
-        self.section(self.ends[1], self.ends[2]).lines().filter(|line| line.contains('@'))
+        lines(self.section(self.ends[1], self.ends[2])).filter(|line| line.bytes().any(|b| b == b'@'))
     }
 
     pub(crate) fn other_ids(&self) -> impl Iterator<Item = OtherId<'_>> + Clone {
         let rest = self.text.get(usize::from(self.ends[2])..).unwrap_or_default();
-        rest.lines().filter_map(|line| {
-            let (system, value) = line.split_once('\t')?;
+        lines(rest).filter_map(|line| {
+            let (system, value) = cut(line, b'\t');
             let is_local = system.starts_with('l');
             Some(OtherId { is_local, system: system.get(1..)?, value })
         })
@@ -202,7 +204,7 @@ impl Birth {
 
 impl<'a> PersonName<'a> {
     pub(crate) fn first_given(self) -> &'a str {
-        self.given.split(' ').next().unwrap_or_default()
+        cut(self.given, b' ').0
     }
 
     pub(crate) fn given_names(self) -> impl Iterator<Item = &'a str> {
@@ -229,6 +231,24 @@ fn is_trusted(status: &str) -> bool {
     let status = status.trim();
     let digits = status.strip_prefix("NSTS").unwrap_or(status);
     !matches!(digits.trim_start_matches('0'), "4" | "5" | "7" | "8")
+}
+
+/// Text before and after the first `at`; all of it before where there is none. These texts are short: looking byte by byte is
+/// quicker than setting out to search.
+fn cut(text: &str, at: u8) -> (&str, &str) {
+    match text.bytes().position(|byte| byte == at) {
+        Some(place) => (text.get(..place).unwrap_or_default(), text.get(place + 1..).unwrap_or_default()),
+        None => (text, ""),
+    }
+}
+
+/// Lines that end in LF.
+fn lines(mut text: &str) -> impl Iterator<Item = &str> + Clone {
+    std::iter::from_fn(move || {
+        let (line, rest) = cut(text, b'\n');
+        text = rest;
+        (!line.is_empty()).then_some(line)
+    })
 }
 
 fn end(text: &str) -> u16 {

@@ -1,5 +1,7 @@
 //! Every record that has been heard of, the person it belongs to, and the keys by which others find it.
 
+use std::sync::LazyLock;
+
 use weft_model::{NhsNumber, PersonId, Pseudonym};
 
 use crate::{
@@ -46,6 +48,9 @@ pub struct Index {
     followers: Map<u32, List>,
 }
 
+/// What a record says that is not there.
+static NOTHING: LazyLock<Features> = LazyLock::new(Features::default);
+
 struct Slot {
     record: Pseudonym,
     features: Features,
@@ -85,6 +90,16 @@ impl Index {
         self.replace(slot, features);
     }
 
+    /// [`put`](Self::put) and [`candidates`](Self::candidates) at once, for a record that is to be decided on: what it says, and
+    /// whom to compare it with.
+    pub fn hear(&mut self, record: Pseudonym, features: Features) -> (&Features, Vec<Candidate<'_>>) {
+        let slot = self.slot_of(record);
+        let features = self.current(features);
+        let keys = self.replace(slot, features);
+        let features = self.slots.get(slot as usize).map_or(LazyLock::force(&NOTHING), |held| &held.features);
+        (features, self.candidates_by(&keys))
+    }
+
     /// From now on `old` counts as `retained`, also where it was stated before.
     pub fn supersede(&mut self, old: NhsNumber, retained: NhsNumber) {
         if old == retained || self.resolve(retained) == old {
@@ -113,8 +128,9 @@ impl Index {
         number
     }
 
-    fn replace(&mut self, slot: u32, features: Features) {
-        let Some(held) = self.slots.get_mut(slot as usize) else { return };
+    /// Puts other features in a slot's place, and gives their keys.
+    fn replace(&mut self, slot: u32, features: Features) -> Keys {
+        let Some(held) = self.slots.get_mut(slot as usize) else { return Keys::NONE };
         let old = std::mem::replace(&mut held.features, features);
         let (old, new) = (all_keys(&old), all_keys(&held.features));
         for key in old.as_slice().iter().filter(|key| !new.as_slice().contains(key)) {
@@ -123,6 +139,7 @@ impl Index {
         for key in new.as_slice().iter().filter(|key| !old.as_slice().contains(key)) {
             self.postings.add(*key, slot);
         }
+        new
     }
 
     /// What a record is known to say; `None` for one that was never put.
@@ -190,8 +207,12 @@ impl Index {
     /// All linked records of every person that shares a key with these features, in no stated order; itself included.
     #[must_use]
     pub fn candidates(&self, features: &Features) -> Vec<Candidate<'_>> {
+        self.candidates_by(&all_keys(features))
+    }
+
+    fn candidates_by(&self, keys: &Keys) -> Vec<Candidate<'_>> {
         let mut persons: Vec<PersonId> = Vec::new();
-        for key in all_keys(features).as_slice() {
+        for key in keys.as_slice() {
             let block = self.postings.get(*key);
             if block.len() <= most_records(*key) {
                 persons.extend(block.iter().filter_map(|slot| self.person_at(*slot)));
@@ -307,7 +328,7 @@ impl Index {
 
 /// The keys of one record, each once.
 fn all_keys(features: &Features) -> Keys {
-    let mut all = Keys { keys: [0; KEYS_MAX], count: 0 };
+    let mut all = Keys::NONE;
     keys(features, |key| all.push(key));
     all
 }
@@ -321,6 +342,8 @@ struct Keys {
 }
 
 impl Keys {
+    const NONE: Self = Self { keys: [0; KEYS_MAX], count: 0 };
+
     fn push(&mut self, key: u64) {
         if self.as_slice().contains(&key) {
             return;

@@ -47,6 +47,7 @@ mod postings;
 mod register;
 mod rule;
 
+pub use compare::Row;
 pub use decide::{Decision, Join, OTHERS_MAX, Outcome, Review, decide, first_person};
 pub use features::{Features, NORMALISER, Options};
 pub use field::{Field, Level};

@@ -2,10 +2,10 @@
 
 use weft_model::{
     Payload, PersonId, Pseudonym, SourceRecordId,
-    proto::event::{Evidence, LinkMethod, NhsNumberSwitched, PersonsMerged, RecordLinked, ReviewAsked},
+    proto::event::{LinkMethod, NhsNumberSwitched, PersonsMerged, RecordLinked, ReviewAsked},
 };
 
-use crate::{Decision, Model, Outcome, Register, decide};
+use crate::{Decision, Model, Outcome, Register, Row, decide};
 
 /// The same number, another person to all appearance: the number is frozen.
 const OVERLAY: &str = "nhs-number-demographics-disagree";
@@ -172,7 +172,7 @@ impl Register {
 impl Decision {
     /// The record stays where it is (a new one starts a person of its own), and a steward is asked.
     fn refuse(&mut self, code: &'static str, record: Pseudonym, current: Option<PersonId>, model: &Model) {
-        self.evidence.push(Evidence { field: "steward".to_owned(), level: code.to_owned(), weight: model.veto });
+        self.evidence.push(Row { field: "steward", level: code, weight: model.veto });
         self.runner_up = Some((self.person, self.score));
         self.score = self.evidence.iter().map(|row| i64::from(row.weight)).sum();
         self.method = LinkMethod::NewPerson;

@@ -91,9 +91,9 @@ pub fn run(records: &[Record], options: &Options, model: &Model) -> Run {
     let pseudonyms: Vec<Pseudonym> = records.iter().map(Record::pseudonym).collect();
     for (record, pseudonym) in records.iter().zip(&pseudonyms) {
         let features = Features::from_demographics(&record.demographics, options);
-        index.put(*pseudonym, features);
-        let Some(features) = index.features(*pseudonym) else { continue };
-        let decision = decide(*pseudonym, features, None, &index.candidates(features), index.len(), model);
+        let known = index.len() + 1;
+        let (features, candidates) = index.hear(*pseudonym, features);
+        let decision = decide(*pseudonym, features, None, &candidates, known, model);
         index.apply(*pseudonym, &decision);
         decisions.push(decision);
     }
