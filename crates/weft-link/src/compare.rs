@@ -159,7 +159,10 @@ fn apply_rules(found: &mut Comparison, a: &Features, b: &Features, population: i
     if died_before(a.death, b.birth) || died_before(b.death, a.birth) {
         found.add("born-after-death", "impossible", model.veto);
     }
-    if tells_households_apart(a) || tells_households_apart(b) {
+    let is_registered = tells_households_apart(a) || tells_households_apart(b);
+    // However few of them a node knows, registered people are of a large population.
+    let population = if is_registered { population.min(0) } else { population };
+    if is_registered {
         if is_only_an_address(found) {
             found.add("person", "nothing-agrees", model.veto);
         }

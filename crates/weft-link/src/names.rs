@@ -115,7 +115,7 @@ fn spellings(one: &str, other: &str, least: usize) -> Level {
     let apart = distance(one, other, most + 1);
     if apart <= most && one.len().min(other.len()) >= least {
         Level::Near
-    } else if apart <= most + 1 && most > 1 || apart <= most || soundex(one) == soundex(other) {
+    } else if apart <= most || apart == most + 1 && most > 2 || soundex(one) == soundex(other) {
         Level::Sound
     } else {
         Level::Differs

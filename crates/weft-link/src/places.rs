@@ -55,6 +55,12 @@ fn pair(one: Place<'_>, other: Place<'_>) -> PlaceLevels {
         (Level::Exact, _) => Level::Absent,
         (_, level) => level,
     };
+    let is_elsewhere = postcode == Level::Differs && is_british(one.postcode) && is_british(other.postcode);
+    let street = match street {
+        // Every place has a High Street; one with the same house number is another matter.
+        Level::Whole | Level::Exact | Level::Near if is_elsewhere && one.house != other.house => Level::Implied,
+        level => level,
+    };
     let house = match (postcode, street, houses(one.house, other.house)) {
         (Level::Exact, _, Level::Exact) => Level::Implied,
         // Every street has a number 7.

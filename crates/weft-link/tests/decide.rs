@@ -523,14 +523,14 @@ fn decisions_explain_themselves() {
         ],
         &expect![[r#"
             Linked NewPerson 0
-            Linked NhsNumberCrossCheck 5205
+            Linked NhsNumberCrossCheck 5105
                +2500 nhs-number exact
                 +675 family-name exact
                 +775 given-name exact
                +1430 birth-date exact
                  +95 sex exact
                 -120 postcode differs
-                -150 names go-together
+                -250 names go-together
             Linked NewPerson -96830
               -100000 nhs-number differs
                 +675 family-name exact
@@ -538,16 +538,16 @@ fn decisions_explain_themselves() {
                +1430 birth-date exact
                  +95 sex exact
                +1250 postcode exact
-                -150 names go-together
-                -905 rival twin
+                -250 names go-together
+                -805 rival twin
             Linked Similarity 3170
                 +600 family-name near
                 +775 given-name exact
                +1430 birth-date exact
                  +95 sex exact
                +1250 postcode exact
-                -150 names go-together
-                -830 rival twin
+                -250 names go-together
+                -730 rival twin
         "#]],
     );
 }
