@@ -105,6 +105,17 @@ impl Hospital {
         let replay = site.json(&["replay", "--compare", "--json"])?;
         assert_eq!((&replay["equal"], &replay["different"]), (&Value::Bool(true), &serde_json::json!([])), "{replay}");
         assert!(replay["tables"]["ruling"]["rows"].as_u64().is_some_and(|rows| rows > 0), "{replay}");
+        // Decided again from the log alone, three times, everything is as it was decided, and always the same.
+        let first = site.json(&["link", "verify", "--json"])?;
+        assert_eq!(
+            (&first["differences"], &first["undecided"]),
+            (&serde_json::json!(0), &serde_json::json!(0)),
+            "{first}"
+        );
+        assert!(first["decisions"].as_u64().is_some_and(|decisions| decisions > 1), "{first}");
+        for _ in 0..2 {
+            assert_eq!(site.json(&["link", "verify", "--json"])?, first);
+        }
         Ok(site)
     }
 }
@@ -251,6 +262,41 @@ fn two_people_under_one_number_are_asked_about_first_and_the_number_links_nobody
     assert_eq!(released.code, 0, "{}", released.stderr);
     let again = hospital.site.weft(&[["link", "release", "9990000018"].as_slice(), WHO.as_slice()].concat())?;
     assert_eq!(again.code, 3, "{}", again.stderr);
+    hospital.close_and_compare()?;
+    Ok(())
+}
+
+#[test]
+fn another_model_is_compared_before_it_decides_and_leaves_what_was_decided() -> anyhow::Result<()> {
+    let mut hospital = Hospital::open()?;
+    hospital.register("RYJ", "1", ANN)?;
+    let ann = hospital.person("RYJ/RYJ-MRN/1")?;
+    hospital.register("RQM", "7", ANN)?;
+    hospital.wait_person("RQM/RQM-MRN/7", &ann)?;
+
+    let shipped = include_str!("../../schemas/linkage/weights-1.toml");
+    let threshold = shipped.lines().find(|line| line.starts_with("threshold")).context("a threshold")?;
+    let name = shipped.lines().find(|line| line.starts_with("name")).context("a name")?;
+    let strict = shipped.replace(threshold, "threshold = 9000").replace(name, "name = \"strict/1\"");
+    let strict = hospital.site.write("strict.toml", strict)?;
+    let same = hospital.site.json(&["link", "compare", "shipped", "shipped", "--json"])?;
+    assert_eq!((&same["changed"], &same["pairs"]["both"]), (&serde_json::json!(0), &serde_json::json!(1)), "{same}");
+    let compared = hospital.site.json(&["link", "compare", "shipped", &strict, "--json"])?;
+    assert_eq!((&compared["changed"], &compared["pairs"]["lost"]), (&serde_json::json!(2), &serde_json::json!(1)));
+    assert_eq!(hospital.person("RQM/RQM-MRN/7")?, ann, "comparing changes nothing");
+
+    let broken = hospital.site.write("broken.toml", "name = 1")?;
+    assert_eq!(hospital.site.weft(&["link", "switch", &broken])?.code, 5);
+    let switched = hospital.site.weft(&[["link", "switch", &strict].as_slice(), WHO.as_slice()].concat())?;
+    assert_eq!(switched.code, 0, "{}", switched.stderr);
+    let hospital = hospital.restart()?;
+    let mut hospital = hospital;
+    hospital.register("RYJ", "2", ANN)?;
+    let second = hospital.person("RYJ/RYJ-MRN/2")?;
+    assert_ne!(second, ann, "by the strict model nobody agrees enough");
+    let explained = hospital.site.json(&["link", "explain", "RYJ/RYJ-MRN/2", "--json"])?;
+    assert_eq!(explained["decisions"][0]["model"], "strict/1", "{explained}");
+    assert_eq!(hospital.person("RQM/RQM-MRN/7")?, ann, "what was decided stands");
     hospital.close_and_compare()?;
     Ok(())
 }

@@ -117,12 +117,9 @@ impl Payload {
             | Self::ReviewAsked(_)
             | Self::NhsNumberFrozen(_)
             | Self::NhsNumberReleased(_)
-            | Self::NhsNumberSuperseded(_) => Stream::Identity,
-            Self::FeedRegistered(_)
-            | Self::FeedPaused(_)
-            | Self::FeedResumed(_)
-            | Self::LinkModelSwitched(_)
-            | Self::CutTaken(_) => Stream::Control,
+            | Self::NhsNumberSuperseded(_)
+            | Self::LinkModelSwitched(_) => Stream::Identity,
+            Self::FeedRegistered(_) | Self::FeedPaused(_) | Self::FeedResumed(_) | Self::CutTaken(_) => Stream::Control,
             Self::Disclosed(_) => Stream::Access,
         }
     }

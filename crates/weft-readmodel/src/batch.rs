@@ -219,7 +219,8 @@ fn effect(position: Position, header: &Header, payload: Payload) -> Effect {
         | Payload::StewardDecided(_)
         | Payload::NhsNumberFrozen(_)
         | Payload::NhsNumberReleased(_)
-        | Payload::NhsNumberSuperseded(_)) => rulings::rule(header, &ruling),
+        | Payload::NhsNumberSuperseded(_)
+        | Payload::LinkModelSwitched(_)) => rulings::rule(header, &ruling),
         Payload::RecordsMerged(merged) => merge(header, &merged),
         Payload::FeedRegistered(registered) => {
             let (feed, profile_toml) = (storable(&registered.feed), storable(&registered.profile_toml));
@@ -227,7 +228,7 @@ fn effect(position: Position, header: &Header, payload: Payload) -> Effect {
         }
         Payload::FeedPaused(switched) => switch(&switched.feed, true),
         Payload::FeedResumed(switched) => switch(&switched.feed, false),
-        Payload::LinkModelSwitched(_) | Payload::CutTaken(_) | Payload::Disclosed(_) => Effect::Nothing,
+        Payload::CutTaken(_) | Payload::Disclosed(_) => Effect::Nothing,
     }
 }
 

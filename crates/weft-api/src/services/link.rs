@@ -14,9 +14,9 @@ use weft_model::{
             DecideRequest, DecideResponse, ExplainRequest, ExplainResponse, Explanation, ListReviewsRequest,
             ListReviewsResponse, OtherPerson, PreviewRequest, PreviewResponse, ReleaseNumberRequest,
             ReleaseNumberResponse, Review, ReviewCount, Subject, SupersedeNumberRequest, SupersedeNumberResponse,
-            subject::Of,
+            SwitchModelRequest, SwitchModelResponse, subject::Of,
         },
-        event::{NhsNumberSuperseded, NhsNumberSwitched},
+        event::{LinkModelSwitched, NhsNumberSuperseded, NhsNumberSwitched},
     },
 };
 use weft_readmodel::{Decision, ReadModel, Waiting};
@@ -84,6 +84,13 @@ impl LinkService for Links {
         request: Request<SupersedeNumberRequest>,
     ) -> Result<Response<SupersedeNumberResponse>, Status> {
         answer("SupersedeNumber", self.supersede(request.into_inner()).await)
+    }
+
+    async fn switch_model(
+        &self,
+        request: Request<SwitchModelRequest>,
+    ) -> Result<Response<SwitchModelResponse>, Status> {
+        answer("SwitchModel", self.switch(request.into_inner()).await)
     }
 }
 
@@ -229,6 +236,26 @@ impl Links {
         };
         let receipt = self.append(decided_at, Payload::NhsNumberSuperseded(told)).await?;
         Ok(SupersedeNumberResponse { position: Some(receipt.position.to_proto()) })
+    }
+
+    async fn switch(&self, request: SwitchModelRequest) -> Result<SwitchModelResponse, Error> {
+        let asker = Asker::check(request.context)?;
+        let model = arguments::text("model", &request.model, CODE_MAX)?.to_owned();
+        if request.file.is_empty() {
+            return Err(arguments::required("file"));
+        }
+        let _one_at_a_time = self.deciding.lock().await;
+        let decided_at = self.caught_up().await?;
+        let switched = LinkModelSwitched {
+            model,
+            file: request.file,
+            by: asker.user,
+            role: asker.role,
+            organisation: asker.organisation.to_string(),
+            reason: asker.reason,
+        };
+        let receipt = self.append(decided_at, Payload::LinkModelSwitched(switched)).await?;
+        Ok(SwitchModelResponse { position: Some(receipt.position.to_proto()) })
     }
 
     /// The record that a request is about, and the question, where it names one.

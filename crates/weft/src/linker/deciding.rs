@@ -9,8 +9,8 @@ use weft_link::{Features, Model, Options, Register};
 use weft_model::{
     Event, Payload, PersonId, Pseudonym, SourceRecordId, Verdict,
     proto::event::{
-        Demographics, LinkMethod, MessageReceived, RecordLinked, RecordsMerged, RecordsUnlinked, StewardDecided,
-        StewardDecision,
+        Demographics, LinkMethod, LinkModelSwitched, MessageReceived, RecordLinked, RecordsMerged, RecordsUnlinked,
+        StewardDecided, StewardDecision,
     },
 };
 
@@ -55,11 +55,21 @@ impl Deciding {
     /// What an accepted message makes necessary: what its sender says of two of its records, and a decision where the
     /// record is new or says something new. All of it is taken in.
     pub(crate) fn hear(&mut self, event: &Event, demo: bool) -> anyhow::Result<Vec<Decided>> {
+        self.hear_and(event, demo, false)
+    }
+
+    /// The same for a message on which the log has a decision: it is decided on also where it says nothing new. A linker that
+    /// was started again takes the first word about each record for news.
+    pub(crate) fn hear_again(&mut self, event: &Event, demo: bool) -> anyhow::Result<Vec<Decided>> {
+        self.hear_and(event, demo, true)
+    }
+
+    fn hear_and(&mut self, event: &Event, demo: bool, decide: bool) -> anyhow::Result<Vec<Decided>> {
         let mut decided = Vec::new();
         let (Some(pseudonym), Some((record, message))) = (event.header.pseudonym(), accepted(event)) else {
             return Ok(decided);
         };
-        if self.learn(pseudonym, demo, &said(message), said_us(event, message)) {
+        if self.learn(pseudonym, demo, &said(message), said_us(event, message)) || decide {
             for payload in self.register.rule(pseudonym, record, &self.model) {
                 self.add(pseudonym, payload, &mut decided)?;
             }
@@ -80,6 +90,11 @@ impl Deciding {
 
     /// Takes in an event as the identity stream has it.
     pub(crate) fn take(&mut self, offset: u64, event: &Event) -> anyhow::Result<()> {
+        if let Payload::LinkModelSwitched(switched) = &event.payload
+            && let Some(model) = model_in(switched)
+        {
+            self.model = model;
+        }
         self.register.take(offset, event.header.pseudonym(), &event.payload).context("identity event")
     }
 
@@ -244,6 +259,15 @@ impl Deciding {
         decided.push(Decided { subject: subject.0, payload });
         Ok(())
     }
+}
+
+/// The model that a switch names. One that this program cannot read decides nothing: the model before it goes on.
+pub(crate) fn model_in(switched: &LinkModelSwitched) -> Option<Model> {
+    let model = std::str::from_utf8(&switched.file).ok().and_then(|text| Model::parse(text).ok());
+    if model.is_none() {
+        tracing::error!(model = switched.model, "this program cannot read the model that was switched to");
+    }
+    model
 }
 
 /// An accepted message about a record.

@@ -11,6 +11,7 @@
 //! after it that did not know of it: the fold of the log ranks them, and the linker takes in what it finds there.
 
 mod deciding;
+pub(crate) mod redo;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -78,6 +79,9 @@ impl Linker {
         for (offset, ruling) in &snapshot.rulings {
             // Before the records, whose numbers a supersession changes.
             linker.deciding.register.take_fact(*offset, ruling).context("read model: ruling")?;
+            if let Payload::LinkModelSwitched(switched) = ruling {
+                linker.deciding.model = deciding::model_in(switched).unwrap_or(linker.deciding.model);
+            }
         }
         let revisions: HashMap<String, u64> =
             linker.model.feeds().await?.into_iter().map(|feed| (feed.feed, feed.revision)).collect();

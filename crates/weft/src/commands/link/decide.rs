@@ -1,17 +1,21 @@
 //! `weft link accept`, `reject`, `merge`, `split`, `undo`, `release` and `supersede`: what stewards decide.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use weft_link::Model;
 use weft_model::{
     PersonId, Position,
     proto::api::{
         Accept, DecideRequest, MergePersons, PreviewRequest, Proposal, Reject, ReleaseNumberRequest, RequestContext,
-        SplitPerson, SupersedeNumberRequest, Undo, proposal::Decision,
+        SplitPerson, SupersedeNumberRequest, SwitchModelRequest, Undo, proposal::Decision,
     },
 };
 
-use super::subject::{About, RecordName, effect_text, position_text};
+use super::{
+    again::read_model,
+    subject::{About, RecordName, effect_text, position_text},
+};
 use crate::{
     commands::{
         Exit,
@@ -102,6 +106,15 @@ pub(crate) struct SupersedeOptions {
     asker: Asker,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "`weft link compare` shows beforehand which links would change.")]
+pub(crate) struct SwitchOptions {
+    /// A model file, or `shipped` for the model of this program
+    model: PathBuf,
+    #[command(flatten)]
+    asker: Asker,
+}
+
 pub(crate) async fn accept(config: &Path, options: AcceptOptions) -> anyhow::Result<Exit> {
     let person_id = options.person.map(|person| person.to_string()).unwrap_or_default();
     let accept = Accept { subject: Some(options.about.into()), person_id };
@@ -148,6 +161,20 @@ pub(crate) async fn supersede(config: &Path, options: SupersedeOptions) -> anyho
     let request = SupersedeNumberRequest { context, superseded: options.superseded, retained: options.retained };
     let answer = clients.link.supersede_number(request).await.map_err(refused)?.into_inner();
     output::data(&format!("superseded at {}\n", position_text(answer.position.as_ref())))?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn switch(config: &Path, options: SwitchOptions) -> anyhow::Result<Exit> {
+    // A file that cannot be read is refused here, where its mistakes can be told.
+    let model = read_model(&options.model)?.name;
+    let file = match options.model.as_os_str() == "shipped" {
+        true => Model::shipped_text().as_bytes().to_vec(),
+        false => std::fs::read(&options.model)?,
+    };
+    let (config, mut clients) = reach::node(config).await?;
+    let request = SwitchModelRequest { context: Some(options.asker.context(&config)), model: model.clone(), file };
+    let answer = clients.link.switch_model(request).await.map_err(refused)?.into_inner();
+    output::data(&format!("{model} decides from {}\n", position_text(answer.position.as_ref())))?;
     Ok(Exit::Done)
 }
 

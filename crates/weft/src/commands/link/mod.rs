@@ -1,5 +1,6 @@
 //! `weft link`: how well records are linked, and what people decide about links.
 
+mod again;
 mod chart;
 mod decide;
 mod evaluate;
@@ -34,6 +35,12 @@ pub(crate) enum Command {
     Release(decide::ReleaseOptions),
     /// Say that one NHS number was merged into another
     Supersede(decide::SupersedeOptions),
+    /// Show which links of the stored population would change under another model
+    Compare(again::CompareOptions),
+    /// Let another model decide from now on; what was decided stands
+    Switch(decide::SwitchOptions),
+    /// Make every decision in the log again, and compare
+    Verify(again::VerifyOptions),
     /// Score the linker on a set of which it is known who is who
     Evaluate(evaluate::Options),
     /// Learn weights from records of which nobody knows who is who, and write a model file
@@ -51,6 +58,9 @@ pub(crate) async fn run(config: &Path, command: Command) -> anyhow::Result<Exit>
         Command::Undo(options) => decide::undo(config, options).await,
         Command::Release(options) => decide::release(config, options).await,
         Command::Supersede(options) => decide::supersede(config, options).await,
+        Command::Compare(options) => again::compare(config, options).await,
+        Command::Switch(options) => decide::switch(config, options).await,
+        Command::Verify(options) => again::verify(config, options).await,
         Command::Evaluate(options) => evaluate::evaluate(&options),
         Command::Fit(options) => fit::run(&options),
     }
