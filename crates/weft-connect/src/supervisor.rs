@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use weft_log::{OpenError, ReadError, ReadLimit, SharedLog};
+use weft_log::{CutError, LogEvidence, OpenError, ReadError, ReadLimit, SharedLog, cut};
 use weft_model::{Clock, Partition, Position, Stream};
 use weft_translate::Tls;
 
@@ -228,6 +228,16 @@ impl Supervisor {
     /// Applies events up to `size`. Nothing listens before the feeds are as they were at the start (`target`), so that no
     /// address of the past is bound for a moment.
     async fn follow(&mut self, size: u64, target: u64) -> Result<(), Trouble> {
+        if self.next == 0 {
+            // Most of a long stream is the notary's cuts: a start skips them.
+            let log = LogEvidence(self.options.log.clone());
+            let decisions = cut::decisions(&log, size).await.map_err(|e| skipped(&e))?;
+            for stored in &decisions {
+                let event = self.options.log.open(stored).await.map_err(unopened)?;
+                self.roster.apply(stored.position.offset, event.payload);
+            }
+            self.next = size;
+        }
         while self.next < size {
             let page = self.options.log.read(CONTROL.at(self.next), ReadLimit::PAGE).await.map_err(|e| trouble(&e))?;
             for stored in &page {
@@ -399,6 +409,13 @@ fn trouble(error: &ReadError) -> Trouble {
     match error {
         ReadError::Unavailable(_) => Trouble::TryAgain(error.to_string()),
         ReadError::Corrupt { .. } => Trouble::Stop(FollowError(error.to_string())),
+    }
+}
+
+fn skipped(error: &CutError) -> Trouble {
+    match error {
+        CutError::Read(error) => trouble(error),
+        _ => Trouble::Stop(FollowError(error.to_string())),
     }
 }
 

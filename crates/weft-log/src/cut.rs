@@ -266,6 +266,32 @@ pub async fn list(log: &dyn Evidence, tick: u64, count: usize) -> Result<Vec<Tak
     Ok(cuts)
 }
 
+/// The events of stream `control` below offset `end` that are no cuts, oldest first: two reads for each of them, however
+/// many cuts lie between. A busy node takes a million cuts in two weeks, and none of them says anything of its feeds.
+///
+/// # Errors
+/// [`CutError`].
+pub async fn decisions(log: &dyn Evidence, end: u64) -> Result<Vec<Stored>, CutError> {
+    let (mut found, mut end) = (Vec::new(), end);
+    while let Some(last) = end.checked_sub(1) {
+        let page = log.read(CUTS.at(last), limit(1)).await?;
+        let Some(stored) = page.into_iter().next() else { break };
+        end = match Taken::read(&stored)? {
+            // It knows of everything before it, unless something was stored while it was taken.
+            Some(cut) if cut.partitions.get(&CUTS).is_some_and(|root| root.size == last) => {
+                cut.newest_decision.map_or(0, |offset| offset + 1)
+            }
+            Some(_) => last,
+            None => {
+                found.push(stored);
+                last
+            }
+        };
+    }
+    found.reverse();
+    Ok(found)
+}
+
 /// The sizes that `as_of` stands for, `now_us` being the time. The same moment gives the same sizes, for ever.
 ///
 /// # Errors

@@ -291,4 +291,10 @@ async fn a_moment_names_the_same_sizes_for_ever() {
     assert!(matches!(soon, Err(AsOfError::NotPast)));
     assert_eq!(cut::newest(&evidence).await.unwrap().as_ref(), cuts.last());
     assert_eq!(cuts[39].newest_decision, Some(cuts[39].position.offset - 1));
+    let size = log.size(CONTROL).await.unwrap();
+    let mut all = suite::read_all(&log, CONTROL.at(0)).await;
+    all.retain(|stored| Taken::read(stored).unwrap().is_none());
+    assert_eq!(cut::decisions(&evidence, size).await.unwrap(), all, "no decision is skipped");
+    all.retain(|stored| stored.position.offset < size / 2);
+    assert_eq!(cut::decisions(&evidence, size / 2).await.unwrap(), all);
 }

@@ -60,6 +60,10 @@ impl Node {
     /// Starts these roles: listening comes first, for senders wait; what derives from the log catches up behind it.
     pub(crate) async fn start(config: &Config, roles: &Roles) -> anyhow::Result<Self> {
         let mut node = Self::open(config, roles).await?;
+        // A log that was put back to an earlier state is not to be worked on: looking takes a few reads.
+        if roles.has(Role::Notary) {
+            node.notarise(config).await?;
+        }
         if roles.has(Role::Connect) {
             node.connect(config).await?;
         }
@@ -68,9 +72,6 @@ impl Node {
         }
         if roles.has(Role::Link) {
             node.link();
-        }
-        if roles.has(Role::Notary) {
-            node.notarise(config).await?;
         }
         if roles.has(Role::Api) {
             node.answer(config).await?;
