@@ -1,6 +1,7 @@
 //! How fast the read model takes events in, is rebuilt, and answers.
 //!
-//! `cargo run --release -p weft-readmodel --example apply_speed -- [EVENTS] [PEOPLE]` (default 300,000 and 100,000)
+//! `cargo run --release -p weft-readmodel --example apply_speed -- [EVENTS] [PEOPLE] [POSTGRES]` (default 300,000 and
+//! 100,000, on SQLite; with the address of a PostgreSQL database, in two schemas of it that must not exist)
 //!
 //! The mix is three ADT messages with three facts each (one of them without a line) for two ORU messages with five facts
 //! each, raw messages of 1.2 kB, two source records for each person, told of in random order. "live" applies batches of
@@ -26,7 +27,7 @@ use weft_model::{
         MessageReceived, Name, Precision, RecordLinked,
     },
 };
-use weft_readmodel::{Batch, ReadModel, rebuild};
+use weft_readmodel::{Batch, Location, ReadModel, rebuild};
 
 const BATCH: usize = 2_000;
 const READ_OFTEN: u64 = 1_000;
@@ -57,18 +58,24 @@ impl Random for Numbers {
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).map(|a| a.parse::<u64>().unwrap());
-    let (events, people) = (arguments.next().unwrap_or(300_000), arguments.next().unwrap_or(100_000));
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default| arguments.next().map_or(default, |a| a.parse::<u64>().unwrap());
+    let (events, people) = (number(300_000), number(100_000));
+    let url = arguments.next();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(run(events, people));
+    runtime.block_on(run(events, people, url));
 }
 
-async fn run(events: u64, people: u64) {
+async fn run(events: u64, people: u64, url: Option<String>) {
     let dir = tempfile::tempdir().unwrap();
+    let location = |name: &str| match &url {
+        Some(url) => Location::Postgres { url: url.clone(), schema: format!("speed_{name}") },
+        None => Location::Sqlite(dir.path().join(name)),
+    };
     let numbers = Arc::new(Numbers(AtomicU64::new(1)));
     prepare(&numbers, people);
-    live(dir.path(), &numbers, events, people).await;
-    replay(dir.path(), numbers, events, people).await;
+    live(location("live"), &numbers, events, people).await;
+    replay(location("rebuilt"), &dir.path().join("keys"), numbers, events, people).await;
 }
 
 /// What does not depend on what is stored, on one core.
@@ -81,8 +88,8 @@ fn prepare(numbers: &Numbers, people: u64) {
     println!("prepare    {us:8.1} us an event");
 }
 
-async fn live(dir: &Path, numbers: &Numbers, events: u64, people: u64) {
-    let model = ReadModel::open(&dir.join("live.db")).await.unwrap();
+async fn live(location: Location, numbers: &Numbers, events: u64, people: u64) {
+    let model = ReadModel::open(location).await.unwrap();
     let (feed, identity) = (Stream::Feed.partition(0), Stream::Identity.partition(0));
     // Everybody once, those who are read often twenty times: this fills the file before the clock runs.
     let mut records: Vec<u64> = (0..people * 2).collect();
@@ -100,7 +107,7 @@ async fn live(dir: &Path, numbers: &Numbers, events: u64, people: u64) {
         model.apply(vec![Batch::new(identity, linked, links)]).await.unwrap();
         linked += records.len() as u64;
     }
-    println!("filled     {offset} messages, {} MB", file_mb(Path::new(&model.location().to_string())));
+    println!("filled     {offset} messages, {} MB", file_mb(model.location()));
 
     let mut waiting = Vec::new();
     for batch in 0..(events / 3).div_ceil(BATCH as u64) {
@@ -141,21 +148,19 @@ async fn timeline(model: &ReadModel, numbers: &Numbers) {
     }
 }
 
-async fn replay(dir: &Path, numbers: Arc<Numbers>, events: u64, people: u64) {
-    let keys = dir.join("keys");
-    Vault::create(&keys, numbers.as_ref()).unwrap();
-    let vault = Arc::new(Vault::open(&keys, numbers.clone()).unwrap());
+async fn replay(location: Location, keys: &Path, numbers: Arc<Numbers>, events: u64, people: u64) {
+    Vault::create(keys, numbers.as_ref()).unwrap();
+    let vault = Arc::new(Vault::open(keys, numbers.clone()).unwrap());
     let log: SharedLog = Arc::new(MemoryLog::new(vault));
     for from in (0..events).step_by(500) {
         let drafts = (from..from + 500).map(|n| draft(message(n, numbers.below(people * 2), &numbers)));
         log.append(drafts.collect()).await.unwrap();
     }
-    let path = dir.join("rebuilt.db");
     let before = cpu_seconds();
-    let report = rebuild(log, &path, None, weft_readmodel::Repeats::Never).await.unwrap();
+    let report = rebuild(log, &location, None, weft_readmodel::Repeats::Never).await.unwrap();
     let cpu = cpu_us(before, report.events);
     let rate = report.events_per_second();
-    println!("rebuild    {rate:8.0} events/s, {cpu} an event, {} MB", file_mb(&path));
+    println!("rebuild    {rate:8.0} events/s, {cpu} an event, {} MB", file_mb(&location));
 }
 
 fn draft(event: Event) -> Draft {
@@ -347,7 +352,9 @@ fn person(record: u64) -> PersonId {
     PersonId(pseudonym(record / 2 * 2).0)
 }
 
-fn file_mb(path: &Path) -> u64 {
+/// Size of a file; of a schema it is not known here.
+fn file_mb(location: &Location) -> u64 {
+    let Location::Sqlite(path) = location else { return 0 };
     std::fs::metadata(path).map_or(0, |file| file.len() >> 20)
 }
 

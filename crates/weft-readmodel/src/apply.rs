@@ -70,7 +70,7 @@ fn owned(stored: &Cursors, batches: &[Batch], conditions: &Conditions) -> Result
 
 /// Everything that a set of batches touches.
 #[derive(Default)]
-struct Work<'a> {
+pub(crate) struct Work<'a> {
     records: Records,
     entries: Entries<'a>,
     encounters: Encounters,
@@ -141,7 +141,29 @@ impl<'a> Work<'a> {
         Ok(work)
     }
 
-    fn fold(&mut self, partition: Partition, event: &'a Incoming) {
+    /// For a next round of events: what this one held need not be loaded.
+    pub(crate) fn next_round<'b>(self) -> Work<'b> {
+        Work {
+            records: self.records.next_round(),
+            entries: self.entries.next_round(),
+            encounters: self.encounters.next_round(),
+            links: self.links.next_round(),
+            merges: self.merges.next_round(),
+            reviews: self.reviews.next_round(),
+            rulings: Rulings::default(),
+            parking: self.parking.next_round(),
+            feeds: self.feeds.next_round(),
+            arrivals: Arrivals::default(),
+            quarantine: Quarantine::default(),
+        }
+    }
+
+    /// Takes out the current state of every fact.
+    pub(crate) fn into_facts(self) -> impl Iterator<Item = (i64, i64, Vec<u8>)> {
+        self.entries.into_facts()
+    }
+
+    pub(crate) fn fold(&mut self, partition: Partition, event: &'a Incoming) {
         let stream = partition.stream;
         if stream == Stream::Feed {
             self.arrivals.fold(event, partition.number);
@@ -216,9 +238,12 @@ impl<'a> Work<'a> {
         self.rulings.fold(ruled, decided_us, at);
     }
 
-    async fn store(&mut self, conn: &mut Session<'_>) -> Result<(), StoreError> {
+    pub(crate) async fn store(&mut self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         self.records.store(conn).await?;
         self.entries.store(conn).await?;
+        if !matches!(conn, Session::Load(_)) {
+            self.entries.store_facts(conn).await?;
+        }
         self.encounters.store(conn).await?;
         self.links.store(conn).await?;
         self.merges.store(conn).await?;

@@ -9,10 +9,11 @@ use sqlx::{Arguments, AssertSqlSafe, postgres::PgArguments};
 
 use crate::{
     error::StoreError,
-    sql::{Column, Dialect, Row, Session, Value, sqlite_arguments},
+    sql::{Column, Dialect, Row, Session, Value, only_written, sqlite_arguments},
 };
 
 /// A statement with a list of rows in it, at the word `{rows}`.
+#[derive(Debug)]
 pub(crate) struct Multi {
     pub(crate) sql: &'static str,
     /// What a row holds.
@@ -55,9 +56,24 @@ pub(crate) async fn write<'r, T>(
                 let text = AssertSqlSafe(statement.postgres_text());
                 sqlx::query_with(text, statement.arrays(values)?).execute(&mut **conn).await?.rows_affected()
             }
+            Session::Load(load) => {
+                load.add(statement, values);
+                chunk.len() as u64
+            }
         };
     }
     Ok(changed)
+}
+
+/// Executes `statement` on PostgreSQL for rows whose values are given one after the other.
+pub(crate) async fn write_values(
+    conn: &mut Session<'_>,
+    statement: &Multi,
+    values: Vec<Value<'static>>,
+) -> Result<(), StoreError> {
+    let rows: Vec<&[Value<'static>]> = values.chunks(statement.columns.len().max(1)).collect();
+    write(conn, statement, &rows, |to, row| to.0.extend(row.iter().cloned())).await?;
+    Ok(())
 }
 
 /// Runs the query `statement` for all `keys`. Rows may come twice.
@@ -88,6 +104,7 @@ pub(crate) async fn read<'r, T>(
                 let query = sqlx::query_with(text, statement.arrays(values)?);
                 rows.extend(query.fetch_all(&mut **conn).await?.into_iter().map(Row::Postgres));
             }
+            Session::Load(_) => return Err(only_written()),
         }
     }
     Ok(rows)
@@ -139,7 +156,8 @@ impl Multi {
         self.with_rows(Dialect::Postgres, &format!("SELECT * FROM UNNEST({arrays}) AS given ({names})"))
     }
 
-    fn with_rows(&self, dialect: Dialect, rows: &str) -> String {
+    /// The text for PostgreSQL, with a query in the place of the rows whose columns are named `column1` and so on.
+    pub(crate) fn with_rows(&self, dialect: Dialect, rows: &str) -> String {
         let (before, after) = self.sql.split_once("{rows}").unwrap_or((self.sql, ""));
         format!("{}{rows}{}", dialect.text(before), dialect.text(after))
     }

@@ -10,6 +10,7 @@ use weft_model::proto::event::Fact;
 use crate::{
     batch::{ToldFact, entry_key, indexable, storable},
     bulk::{self, Multi},
+    current::Current,
     error::StoreError,
     sql::{self, Column, Session},
 };
@@ -126,6 +127,7 @@ impl Movements {
 #[derive(Debug, Default)]
 pub(crate) struct Encounters {
     held: HashMap<(i64, String), Held>,
+    round: u32,
     new: Vec<Version>,
     closed: Vec<Closed>,
 }
@@ -133,14 +135,7 @@ pub(crate) struct Encounters {
 #[derive(Debug)]
 struct Held {
     movements: Movements,
-    place: Place,
-}
-
-/// Where the current version of a visit is.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Stored { known_from: i64 },
-    New { index: usize },
+    current: Current,
 }
 
 #[derive(Debug)]
@@ -167,29 +162,29 @@ impl Encounters {
         let Some(held) = self.held.get_mut(&key) else {
             let mut movements = Movements::default();
             movements.fold(movement);
-            self.held.insert(key, Held { movements: movements.clone(), place: Place::New { index: self.new.len() } });
+            self.held.insert(
+                key,
+                Held { movements: movements.clone(), current: Current::new(at, self.round, self.new.len()) },
+            );
             self.new.push(Version { record_no, visit: visit.to_owned(), known_from: at, known_to: None, movements });
             return;
         };
         if !held.movements.fold(movement) {
             return;
         }
-        match held.place {
-            Place::Stored { known_from } => {
+        match held.current.index_in(self.round).and_then(|index| self.new.get_mut(index)) {
+            // The same message, which speaks of the visit twice.
+            Some(version) if version.known_from == at => {
+                version.movements.clone_from(&held.movements);
+                return;
+            }
+            Some(version) => version.known_to = Some(at),
+            None => {
+                let known_from = held.current.known_from;
                 self.closed.push(Closed { record_no, visit: visit.to_owned(), known_from, known_to: at });
             }
-            Place::New { index } => {
-                if let Some(version) = self.new.get_mut(index) {
-                    if version.known_from == at {
-                        // The same message, which speaks of the visit twice.
-                        version.movements.clone_from(&held.movements);
-                        return;
-                    }
-                    version.known_to = Some(at);
-                }
-            }
         }
-        held.place = Place::New { index: self.new.len() };
+        held.current = Current::new(at, self.round, self.new.len());
         self.new.push(Version {
             record_no,
             visit: visit.to_owned(),
@@ -197,6 +192,11 @@ impl Encounters {
             known_to: None,
             movements: held.movements.clone(),
         });
+    }
+
+    /// What is held, for a next round whose loads it spares.
+    pub(crate) fn next_round(self) -> Self {
+        Self { held: self.held, round: self.round + 1, ..Self::default() }
     }
 
     pub(crate) async fn load(&mut self, conn: &mut Session<'_>, keys: &[(i64, &str)]) -> Result<(), StoreError> {
@@ -211,8 +211,8 @@ impl Encounters {
         for row in rows.await? {
             let movements = Movements::decode(sql::get::<&[u8]>(&row, 3)?)
                 .map_err(|_| StoreError::Unreadable { table: "encounter", column: "movements" })?;
-            let place = Place::Stored { known_from: sql::get(&row, 2)? };
-            self.held.insert((sql::get(&row, 0)?, sql::get(&row, 1)?), Held { movements, place });
+            let current = Current::stored(sql::get(&row, 2)?);
+            self.held.insert((sql::get(&row, 0)?, sql::get(&row, 1)?), Held { movements, current });
         }
         Ok(())
     }

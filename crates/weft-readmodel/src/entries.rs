@@ -3,7 +3,7 @@
 //! The newest word of the source stands. A fact told again word for word adds nothing; one that the source recorded
 //! before what is known of it is kept, and never was current.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
@@ -19,6 +19,9 @@ use crate::{
 pub(crate) struct Entries<'a> {
     /// By identifier of the entry.
     held: HashMap<u128, Held>,
+    /// Those whose state is to be written.
+    changed: HashSet<u128>,
+    round: u32,
     new: Vec<Version<'a>>,
     closed: Vec<Closed>,
     /// The lines of the messages that made a version.
@@ -36,10 +39,9 @@ struct Lines {
 #[derive(Debug)]
 struct Held {
     state: State,
-    /// Where its row of `entry` is among the new ones; `None` where it is stored, or makes no line.
-    new: Option<usize>,
-    /// Its record, where the state is to be written.
-    changed_of: Option<i64>,
+    record_no: i64,
+    /// Round and place of its row of `entry` among the new ones; `None` where it is stored, or makes no line.
+    new: Option<(u32, usize)>,
 }
 
 /// The column `fact.state`, as the one element of [`States`].
@@ -134,7 +136,8 @@ impl<'a> Entries<'a> {
             Some(held) if held.state.tells_the_same(fact) => {
                 if held.state.recorded_us < fact.recorded_us {
                     held.state.recorded_us = fact.recorded_us;
-                    held.changed_of = Some(record_no);
+                    held.record_no = record_no;
+                    self.changed.insert(fact.id);
                 }
                 return;
             }
@@ -142,7 +145,7 @@ impl<'a> Entries<'a> {
                 self.add(record_no, fact, at, Some(at));
                 return;
             }
-            Some(held) => match held.new.and_then(|index| self.new.get_mut(index)) {
+            Some(held) => match held.new_in(self.round).and_then(|index| self.new.get_mut(index)) {
                 Some(version) => version.known_to = Some(at),
                 None if held.state.has_line => {
                     self.closed.push(Closed { record_no, state: held.state, known_to: at });
@@ -150,8 +153,14 @@ impl<'a> Entries<'a> {
                 None => {}
             },
         }
-        let new = self.add(record_no, fact, at, None);
-        self.held.insert(fact.id, Held { state: State::new(fact, at), new, changed_of: Some(record_no) });
+        let new = self.add(record_no, fact, at, None).map(|index| (self.round, index));
+        self.held.insert(fact.id, Held { state: State::new(fact, at), record_no, new });
+        self.changed.insert(fact.id);
+    }
+
+    /// What is held, for a next round whose loads it spares.
+    pub(crate) fn next_round<'b>(self) -> Entries<'b> {
+        Entries { held: self.held, changed: self.changed, round: self.round + 1, ..Entries::default() }
     }
 
     fn add(&mut self, record_no: i64, fact: &'a ToldFact, known_from: i64, known_to: Option<i64>) -> Option<usize> {
@@ -180,7 +189,8 @@ impl<'a> Entries<'a> {
         for row in rows.await? {
             let states = States::decode(sql::get::<Option<&[u8]>>(&row, 0)?.unwrap_or_default())
                 .map_err(|_| StoreError::Unreadable { table: "fact", column: "state" })?;
-            let held = |state| Held { state, new: None, changed_of: None };
+            // Of which record it is is told once it changes.
+            let held = |state| Held { state, record_no: 0, new: None };
             self.held.extend(states.all.into_iter().map(|state| (state.id(), held(state))));
         }
         Ok(())
@@ -220,22 +230,37 @@ impl<'a> Entries<'a> {
             values.put(row.body_at as u64).put(row.line.body.len() as u64);
         })
         .await?;
-        self.store_facts(conn).await
+        Ok(())
     }
 
-    async fn store_facts(&self, conn: &mut Session<'_>) -> Result<(), StoreError> {
+    /// Writes the states that changed.
+    pub(crate) async fn store_facts(&mut self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         const PUT: Multi = Multi {
             sql: "INSERT INTO fact (record_no, entry_key, state) {rows} \
                   ON CONFLICT (record_no, entry_key) DO UPDATE SET state = excluded.state",
             columns: &[Column::Int, Column::Int, Column::Bytes],
         };
-        let changed = self.held.values().filter_map(|held| Some((held.changed_of?, held.state)));
-        let mut changed: Vec<_> = changed.map(|(record_no, s)| ((record_no, entry_key(s.id())), s)).collect();
+        let changed = self.changed.drain().filter_map(|id| self.held.get(&id));
+        let mut changed: Vec<_> = changed.map(|h| ((h.record_no, entry_key(h.state.id())), h.state)).collect();
         changed.sort_unstable_by_key(|(key, _)| *key);
         bulk::write(conn, &PUT, &changed, |values, ((record_no, key), state)| {
             values.put(*record_no).put(*key).put(States { all: vec![*state] }.encode_to_vec());
         })
         .await?;
         Ok(())
+    }
+
+    /// Takes out the state of every fact, in the order of the table `fact`: record number, entry key and state.
+    pub(crate) fn into_facts(self) -> impl Iterator<Item = (i64, i64, Vec<u8>)> {
+        let mut facts: Vec<_> =
+            self.held.into_values().map(|h| (h.record_no, entry_key(h.state.id()), h.state)).collect();
+        facts.sort_unstable_by_key(|(record_no, key, _)| (*record_no, *key));
+        facts.into_iter().map(|(record_no, key, state)| (record_no, key, States { all: vec![state] }.encode_to_vec()))
+    }
+}
+
+impl Held {
+    fn new_in(&self, round: u32) -> Option<usize> {
+        self.new.filter(|(made, _)| *made == round).map(|(_, index)| index)
     }
 }

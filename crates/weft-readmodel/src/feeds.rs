@@ -65,6 +65,11 @@ impl Feeds {
         true
     }
 
+    /// What is held, for a next round whose loads it spares.
+    pub(crate) fn next_round(self) -> Self {
+        Self { held: self.held, changed: false }
+    }
+
     /// Loads every registration: there are hundreds at most.
     pub(crate) async fn load(&mut self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         for row in conn.all(SELECT, vec![]).await? {

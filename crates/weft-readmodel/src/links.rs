@@ -8,6 +8,7 @@ use weft_model::{Pseudonym, proto::event::LinkMethod};
 use crate::{
     batch::Linked,
     bulk::{self, Multi},
+    current::Current,
     error::StoreError,
     records::read_pseudonym,
     sql::{self, Column, Session},
@@ -17,6 +18,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Links<'a> {
     held: HashMap<Pseudonym, Held>,
+    round: u32,
     new: Vec<Version<'a>>,
     closed: Vec<(Pseudonym, i64, i64)>,
 }
@@ -24,14 +26,7 @@ pub(crate) struct Links<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Held {
     by_steward: bool,
-    place: Place,
-}
-
-/// Where the current version is.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Stored { known_from: i64 },
-    New { index: usize },
+    current: Current,
 }
 
 #[derive(Debug)]
@@ -49,23 +44,25 @@ impl<'a> Links<'a> {
         if self.is_held(linked.record) && !by_steward {
             return;
         }
-        match self.held.get(&linked.record).map(|held| held.place) {
-            None => {}
-            Some(Place::Stored { known_from }) => self.closed.push((linked.record, known_from, at)),
-            Some(Place::New { index }) => {
-                if let Some(version) = self.new.get_mut(index) {
-                    version.known_to = Some(at);
-                }
+        if let Some(Held { current, .. }) = self.held.get(&linked.record) {
+            match current.index_in(self.round).and_then(|index| self.new.get_mut(index)) {
+                Some(version) => version.known_to = Some(at),
+                None => self.closed.push((linked.record, current.known_from, at)),
             }
         }
-        let place = Place::New { index: self.new.len() };
-        self.held.insert(linked.record, Held { by_steward, place });
+        let current = Current::new(at, self.round, self.new.len());
+        self.held.insert(linked.record, Held { by_steward, current });
         self.new.push(Version { known_from: at, known_to: None, decided_us, linked });
     }
 
     /// True where a steward has placed the record.
     pub(crate) fn is_held(&self, record: Pseudonym) -> bool {
         self.held.get(&record).is_some_and(|held| held.by_steward)
+    }
+
+    /// What is held, for a next round whose loads it spares.
+    pub(crate) fn next_round<'b>(self) -> Links<'b> {
+        Links { held: self.held, round: self.round + 1, new: Vec::new(), closed: Vec::new() }
     }
 
     pub(crate) async fn load(&mut self, conn: &mut Session<'_>, records: &[Pseudonym]) -> Result<(), StoreError> {
@@ -81,8 +78,8 @@ impl<'a> Links<'a> {
             let record = read_pseudonym(sql::get(&row, 0)?, "link")?;
             let method = i32::try_from(sql::get::<i64>(&row, 2)?)
                 .map_err(|_| StoreError::Unreadable { table: "link", column: "method" })?;
-            let place = Place::Stored { known_from: sql::get(&row, 1)? };
-            self.held.insert(record, Held { by_steward: is_steward_s(method), place });
+            let current = Current::stored(sql::get(&row, 1)?);
+            self.held.insert(record, Held { by_steward: is_steward_s(method), current });
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use weft_model::Pseudonym;
 use crate::{
     batch::Merged,
     bulk::{self, Multi},
+    current::Current,
     error::StoreError,
     records::read_pseudonym,
     sql::{self, Column, Session},
@@ -18,6 +19,7 @@ use crate::{
 pub(crate) struct Merges {
     /// By retired record: every merge on the way up from a record that is touched.
     held: HashMap<Pseudonym, Held>,
+    round: u32,
     new: Vec<Version>,
     closed: Vec<(Pseudonym, i64, i64)>,
 }
@@ -25,14 +27,7 @@ pub(crate) struct Merges {
 #[derive(Debug, Clone, Copy)]
 struct Held {
     survivor: Pseudonym,
-    place: Place,
-}
-
-/// Where the current version is.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Stored { known_from: i64 },
-    New { index: usize },
+    current: Current,
 }
 
 #[derive(Debug)]
@@ -54,31 +49,30 @@ impl Merges {
             }
             above = self.held.get(&record).map(|held| held.survivor);
         }
-        match self.held.get(&retired).map(|held| held.place) {
-            None => {}
-            Some(Place::Stored { known_from }) => self.closed.push((retired, known_from, at)),
-            Some(Place::New { index }) => {
-                if let Some(version) = self.new.get_mut(index) {
-                    version.known_to = Some(at);
-                }
+        if let Some(Held { current, .. }) = self.held.get(&retired) {
+            match current.index_in(self.round).and_then(|index| self.new.get_mut(index)) {
+                Some(version) => version.known_to = Some(at),
+                None => self.closed.push((retired, current.known_from, at)),
             }
         }
-        self.held.insert(retired, Held { survivor, place: Place::New { index: self.new.len() } });
+        let current = Current::new(at, self.round, self.new.len());
+        self.held.insert(retired, Held { survivor, current });
         self.new.push(Version { merged, known_from: at, known_to: None, decided_us });
         true
     }
 
     /// The record follows nobody any more, from `at` on.
     pub(crate) fn unfollow(&mut self, record: Pseudonym, at: i64) {
-        match self.held.remove(&record).map(|held| held.place) {
-            None => {}
-            Some(Place::Stored { known_from }) => self.closed.push((record, known_from, at)),
-            Some(Place::New { index }) => {
-                if let Some(version) = self.new.get_mut(index) {
-                    version.known_to = Some(at);
-                }
-            }
+        let Some(Held { current, .. }) = self.held.remove(&record) else { return };
+        match current.index_in(self.round).and_then(|index| self.new.get_mut(index)) {
+            Some(version) => version.known_to = Some(at),
+            None => self.closed.push((record, current.known_from, at)),
         }
+    }
+
+    /// What is held, for a next round whose loads it spares.
+    pub(crate) fn next_round(self) -> Self {
+        Self { held: self.held, round: self.round + 1, ..Self::default() }
     }
 
     /// Loads the merges of `records`, and of the records that they follow.
@@ -98,8 +92,8 @@ impl Merges {
             for row in rows {
                 let retired = read_pseudonym(sql::get(&row, 0)?, "merge")?;
                 let survivor = read_pseudonym(sql::get(&row, 1)?, "merge")?;
-                let place = Place::Stored { known_from: sql::get(&row, 2)? };
-                if self.held.insert(retired, Held { survivor, place }).is_none() {
+                let current = Current::stored(sql::get(&row, 2)?);
+                if self.held.insert(retired, Held { survivor, current }).is_none() {
                     level.push(survivor);
                 }
             }

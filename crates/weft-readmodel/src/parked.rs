@@ -43,6 +43,11 @@ impl Parking {
         }
     }
 
+    /// What is held, for a next round whose loads it spares.
+    pub(crate) fn next_round(self) -> Self {
+        Self { held: self.held, ..Self::default() }
+    }
+
     pub(crate) async fn load(&mut self, conn: &mut Session<'_>, records: &[Pseudonym]) -> Result<(), StoreError> {
         // Nearly always there is none at all.
         if !conn.value("SELECT EXISTS (SELECT 1 FROM parked)", vec![]).await? {

@@ -16,6 +16,7 @@ use crate::{
     batch::Batch,
     cursor,
     error::{OpenModelError, ProjectError, StoreError},
+    fill,
     follow::{Follow, Patience},
     location::Location,
     model::{Mode, ReadModel, Writer},
@@ -25,8 +26,8 @@ use crate::{
 };
 
 /// Events applied in one transaction: the more, the closer together rows of a record are written.
-const EVENTS_MAX: usize = 16_384;
-const PAGE: ReadLimit = ReadLimit { events: 1024, bytes: 8 << 20 };
+pub(crate) const EVENTS_MAX: usize = 16_384;
+pub(crate) const PAGE: ReadLimit = ReadLimit { events: 1024, bytes: 8 << 20 };
 
 /// What a rebuild came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +85,15 @@ async fn build(
         let size = log.size(partition).await?;
         ends.0.insert(partition, upto.map_or(size, |cut| size.min(cut.size(partition))));
     }
-    catch_up(&log, &model, &ends, repeats).await?;
-    let known_at = model.known_at();
+    let pool = match &*model.writer().lock().await {
+        Writer::Postgres(pool) => Some(pool.clone()),
+        Writer::Sqlite(_) => None,
+    };
+    match pool {
+        Some(pool) => fill::fill(&pool, &log, &ends, repeats).await?,
+        None => catch_up(&log, &model, &ends, repeats).await?,
+    }
+    let known_at = model.applied().await?;
     finish(model, target).await?;
     Ok(RebuildReport { events: known_at.0.values().sum(), took: start.elapsed(), known_at })
 }

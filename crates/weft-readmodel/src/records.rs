@@ -12,6 +12,7 @@ use weft_model::{
 use crate::{
     batch::Told,
     bulk::{self, Multi},
+    current::Current,
     error::StoreError,
     names::search_key,
     place::{partition_of, place},
@@ -22,6 +23,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     held: HashMap<Pseudonym, Record>,
+    round: u32,
     /// The last number given out in each partition.
     last_no: HashMap<u32, i64>,
     new: Vec<New>,
@@ -34,21 +36,15 @@ pub(crate) struct Records {
 #[derive(Debug)]
 struct Record {
     no: i64,
-    current: Option<Current>,
+    said: Option<Said>,
 }
 
+/// The current version of what a record says.
 #[derive(Debug)]
-struct Current {
+struct Said {
     recorded_us: i64,
     demographics: Demographics,
-    place: Place,
-}
-
-/// Where the current version is.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Stored { known_from: i64 },
-    New { index: usize },
+    current: Current,
 }
 
 /// A row of `record`.
@@ -68,16 +64,16 @@ struct HeldRow<'a>(&'a str, i64, Option<i64>, Option<i64>, Option<&'a str>);
 impl HeldRow<'_> {
     fn read(&self) -> Result<(Pseudonym, Record), StoreError> {
         let Self(pseudonym, no, known_from, recorded_us, demographics) = self;
-        let mut current = None;
+        let mut said = None;
         if let (Some(known_from), Some(recorded_us), Some(demographics)) = (*known_from, *recorded_us, demographics) {
             let bytes = unhex(demographics);
             let unreadable = StoreError::Unreadable { table: "record_version", column: "demographics" };
             let demographics = decode_demographics(&bytes.ok_or(unreadable)?)?;
-            current = Some(Current { recorded_us, demographics, place: Place::Stored { known_from } });
+            said = Some(Said { recorded_us, demographics, current: Current::stored(known_from) });
         }
         let pseudonym =
             pseudonym.parse().map_err(|_| StoreError::Unreadable { table: "record", column: "pseudonym" })?;
-        Ok((pseudonym, Record { no: *no, current }))
+        Ok((pseudonym, Record { no: *no, said }))
     }
 }
 
@@ -119,35 +115,30 @@ impl Records {
             *no += 1;
             let (no, id, feed) = (*no, told.id.clone(), feed.to_owned());
             self.new.push(New { no, pseudonym: told.record, id, feed, known_from: at });
-            Record { no, current: None }
+            Record { no, said: None }
         });
         let no = record.no;
-        let Some(said) = &told.demographics else { return no };
-        if record.current.as_ref().is_some_and(|current| told.said_us < current.recorded_us) {
+        let Some(news) = &told.demographics else { return no };
+        if record.said.as_ref().is_some_and(|said| told.said_us < said.recorded_us) {
             // Late: it stays on record, and nothing that is known changes.
-            let (demographics, recorded_us) = (said.encode_to_vec(), told.said_us);
-            self.versions.push(Version {
-                record_no: no,
-                known_from: at,
-                known_to: Some(at),
-                recorded_us,
-                demographics,
-            });
+            let (demographics, recorded_us) = (news.encode_to_vec(), told.said_us);
+            let late = Version { record_no: no, known_from: at, known_to: Some(at), recorded_us, demographics };
+            self.versions.push(late);
             return no;
         }
-        let mut demographics = record.current.as_ref().map(|c| c.demographics.clone()).unwrap_or_default();
-        demographics.update(said);
-        match &record.current {
-            Some(current) if current.demographics == demographics => return no,
-            Some(Current { place: Place::Stored { known_from }, .. }) => {
-                self.closed.push(Closed { record_no: no, known_from: *known_from, known_to: at });
+        let mut demographics = record.said.as_ref().map(|said| said.demographics.clone()).unwrap_or_default();
+        demographics.update(news);
+        if let Some(said) = &record.said {
+            if said.demographics == demographics {
+                return no;
             }
-            Some(Current { place: Place::New { index }, .. }) => {
-                if let Some(version) = self.versions.get_mut(*index) {
-                    version.known_to = Some(at);
+            match said.current.index_in(self.round).and_then(|index| self.versions.get_mut(index)) {
+                Some(version) => version.known_to = Some(at),
+                None => {
+                    let known_from = said.current.known_from;
+                    self.closed.push(Closed { record_no: no, known_from, known_to: at });
                 }
             }
-            None => {}
         }
         self.numbers.extend(nhs_numbers(&demographics).map(|number| (number, no)));
         self.names.extend(name_keys(&demographics).map(|(family, birth)| (family, birth, no)));
@@ -158,9 +149,14 @@ impl Records {
             recorded_us: told.said_us,
             demographics: demographics.encode_to_vec(),
         });
-        let place = Place::New { index: self.versions.len() - 1 };
-        record.current = Some(Current { recorded_us: told.said_us, demographics, place });
+        let current = Current::new(at, self.round, self.versions.len() - 1);
+        record.said = Some(Said { recorded_us: told.said_us, demographics, current });
         no
+    }
+
+    /// What is held, for a next round whose loads it spares.
+    pub(crate) fn next_round(self) -> Self {
+        Self { held: self.held, last_no: self.last_no, round: self.round + 1, ..Self::default() }
     }
 
     /// Loads `records`, and what is needed to number those that are new in `partitions`.

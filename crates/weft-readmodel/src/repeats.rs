@@ -30,10 +30,36 @@ pub(crate) async fn remember(conn: &mut Session<'_>, batches: &[Batch]) -> Resul
         sql: "SELECT a.event_id FROM ({rows}) AS k {lookup} applied_event AS a ON a.event_id = k.column1",
         columns: &[Column::Bytes],
     };
+    let (mut first, mut repeats) = first_of(batches);
+    let ids: Vec<EventId> = first.keys().copied().collect();
+    let rows = bulk::read(conn, &SEEN, &ids, |values, id| {
+        values.put(id.0.as_slice());
+    });
+    for row in rows.await? {
+        let id = EventId::from_bytes(sql::get(&row, 0)?)
+            .map_err(|_| StoreError::Unreadable { table: "applied_event", column: "event_id" })?;
+        repeats.extend(first.remove(&id));
+    }
+    let mut new: Vec<_> = first.into_iter().collect();
+    new.sort_unstable_by_key(|(id, _)| *id);
+    add(conn, &new).await?;
+    Ok(repeats)
+}
+
+async fn add(conn: &mut Session<'_>, new: &[(EventId, Position)]) -> Result<(), StoreError> {
     const ADD: Multi = Multi {
         sql: "INSERT INTO applied_event (event_id, known_from) {rows}",
         columns: &[Column::Bytes, Column::Int],
     };
+    bulk::write(conn, &ADD, new, |values, (id, position)| {
+        values.put(id.0.as_slice()).put(place(position.partition.number, position.offset));
+    })
+    .await?;
+    Ok(())
+}
+
+/// Where each event is for the first time in `batches`, and where it is again.
+fn first_of(batches: &[Batch]) -> (HashMap<EventId, Position>, HashSet<Position>) {
     let mut repeats = HashSet::new();
     let mut first: HashMap<EventId, Position> = HashMap::new();
     for batch in batches {
@@ -46,20 +72,30 @@ pub(crate) async fn remember(conn: &mut Session<'_>, batches: &[Batch]) -> Resul
             }
         }
     }
-    let ids: Vec<EventId> = first.keys().copied().collect();
-    let rows = bulk::read(conn, &SEEN, &ids, |values, id| {
-        values.put(id.0.as_slice());
-    });
-    for row in rows.await? {
-        let id = EventId::from_bytes(sql::get(&row, 0)?)
-            .map_err(|_| StoreError::Unreadable { table: "applied_event", column: "event_id" })?;
-        repeats.extend(first.remove(&id));
+    (first, repeats)
+}
+
+/// All events of a partition that is read from its start, where none of them is stored yet.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(HashSet<EventId>);
+
+impl Seen {
+    /// Where repeats are in `batches`.
+    pub(crate) async fn remember(
+        &mut self,
+        conn: &mut Session<'_>,
+        batches: &[Batch],
+    ) -> Result<HashSet<Position>, StoreError> {
+        let (first, mut repeats) = first_of(batches);
+        let mut new = Vec::with_capacity(first.len());
+        for (id, position) in first {
+            if self.0.insert(id) {
+                new.push((id, position));
+            } else {
+                repeats.insert(position);
+            }
+        }
+        add(conn, &new).await?;
+        Ok(repeats)
     }
-    let mut new: Vec<_> = first.into_iter().collect();
-    new.sort_unstable_by_key(|(id, _)| *id);
-    bulk::write(conn, &ADD, &new, |values, (id, position)| {
-        values.put(id.0.as_slice()).put(place(position.partition.number, position.offset));
-    })
-    .await?;
-    Ok(repeats)
 }

@@ -8,6 +8,7 @@ use weft_model::{Pseudonym, proto::event::RecordLinked};
 use crate::{
     batch::storable,
     bulk::{self, Multi},
+    current::Current,
     error::StoreError,
     records::read_pseudonym,
     sql::{self, Column, Session},
@@ -34,16 +35,11 @@ impl Asked {
 /// Questions that a set of batches touches, and the versions that folding makes.
 #[derive(Debug, Default)]
 pub(crate) struct Reviews<'a> {
-    held: HashMap<Pseudonym, Place>,
+    /// Where the question that waits is.
+    held: HashMap<Pseudonym, Current>,
+    round: u32,
     new: Vec<Version<'a>>,
     closed: Vec<(Pseudonym, i64, i64)>,
-}
-
-/// Where the question that waits is.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Stored { known_from: i64 },
-    New { index: usize },
 }
 
 #[derive(Debug)]
@@ -76,19 +72,21 @@ pub(crate) fn risk(decision: &RecordLinked) -> i64 {
 impl<'a> Reviews<'a> {
     /// Takes in what a decision about `record` asks, known from `at` on: nothing, where it asks nothing.
     pub(crate) fn fold(&mut self, record: Pseudonym, asked: Option<&'a Asked>, asked_us: i64, at: i64) {
-        match self.held.remove(&record) {
-            None => {}
-            Some(Place::Stored { known_from }) => self.closed.push((record, known_from, at)),
-            Some(Place::New { index }) => {
-                if let Some(version) = self.new.get_mut(index) {
-                    version.known_to = Some(at);
-                }
+        if let Some(current) = self.held.remove(&record) {
+            match current.index_in(self.round).and_then(|index| self.new.get_mut(index)) {
+                Some(version) => version.known_to = Some(at),
+                None => self.closed.push((record, current.known_from, at)),
             }
         }
         if let Some(asked) = asked {
-            self.held.insert(record, Place::New { index: self.new.len() });
+            self.held.insert(record, Current::new(at, self.round, self.new.len()));
             self.new.push(Version { record, known_from: at, known_to: None, asked_us, asked });
         }
+    }
+
+    /// What is held, for a next round whose loads it spares.
+    pub(crate) fn next_round<'b>(self) -> Reviews<'b> {
+        Reviews { held: self.held, round: self.round + 1, new: Vec::new(), closed: Vec::new() }
     }
 
     pub(crate) async fn load(&mut self, conn: &mut Session<'_>, records: &[Pseudonym]) -> Result<(), StoreError> {
@@ -102,7 +100,7 @@ impl<'a> Reviews<'a> {
         });
         for row in rows.await? {
             let record = read_pseudonym(sql::get(&row, 0)?, "review")?;
-            self.held.insert(record, Place::Stored { known_from: sql::get(&row, 1)? });
+            self.held.insert(record, Current::stored(sql::get(&row, 1)?));
         }
         Ok(())
     }

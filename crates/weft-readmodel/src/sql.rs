@@ -24,7 +24,7 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use crate::{error::StoreError, postgres};
+use crate::{error::StoreError, load::Load, postgres};
 
 /// Which database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(crate) enum Dialect {
 pub(crate) enum Session<'c> {
     Sqlite(&'c mut SqliteConnection),
     Postgres(&'c mut PgConnection),
+    /// Rows for a database that is filled at once: only written, with [`bulk::write`](crate::bulk::write).
+    Load(&'c mut Load),
 }
 
 /// A transaction: rolled back where it is dropped.
@@ -124,7 +126,7 @@ impl Session<'_> {
     pub(crate) fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite(_) => Dialect::Sqlite,
-            Self::Postgres(_) => Dialect::Postgres,
+            Self::Postgres(_) | Self::Load(_) => Dialect::Postgres,
         }
     }
 
@@ -138,6 +140,7 @@ impl Session<'_> {
             Self::Postgres(conn) => {
                 sqlx::query_with(text, postgres_arguments(values)?).execute(&mut **conn).await?;
             }
+            Self::Load(_) => return Err(only_written()),
         }
         Ok(())
     }
@@ -160,6 +163,7 @@ impl Session<'_> {
                 let rows = sqlx::query_with(text, postgres_arguments(values)?).fetch_all(&mut **conn).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
+            Self::Load(_) => return Err(only_written()),
         })
     }
 
@@ -194,6 +198,7 @@ impl Session<'_> {
                 let rows = conn.fetch(sqlx::query_with(text, postgres_arguments(values)?));
                 rows.map(|row| Ok(Row::Postgres(row?))).boxed()
             }
+            Self::Load(_) => return Err(only_written()),
         })
     }
 }
@@ -275,6 +280,10 @@ pub(crate) fn get_u64(row: &Row, column: usize) -> Result<u64, StoreError> {
 /// there.
 pub(crate) fn sql(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn only_written() -> StoreError {
+    StoreError::Damaged(sqlx::Error::Protocol("what is being loaded cannot be read".to_owned()))
 }
 
 fn encode(error: sqlx::error::BoxDynError) -> StoreError {

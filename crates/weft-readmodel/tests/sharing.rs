@@ -179,14 +179,15 @@ async fn both_databases_hold_the_same() {
         return;
     }
     let world = World::new(On::Postgres);
-    world.append(events(200)).await;
+    // More than is folded at once: what a later round ends was made by an earlier one.
+    world.append(events(20_000)).await;
     let one = world.rebuilt("one").await;
     let file = weft_readmodel::Location::Sqlite(world.place.dir.path().join("other.db"));
     rebuild(world.log.clone(), &file, None, Repeats::Possible).await.unwrap();
     let other = ReadModel::open(file).await.unwrap();
     let digest = one.digest(None).await.unwrap();
     assert_eq!(digest, other.digest(None).await.unwrap());
-    assert!(digest.iter().all(|table| table.rows > 0 || table.table.starts_with("parked")));
-    let cut = "feed/0/100,identity/0/2".parse().unwrap();
+    assert!(digest.iter().all(|table| table.rows > 0 || !["fact", "entry", "link"].contains(&table.table)));
+    let cut = "feed/0/17000,identity/0/2".parse().unwrap();
     assert_eq!(one.differences(&other, &cut).await.unwrap(), []);
 }
