@@ -300,3 +300,24 @@ fn another_model_is_compared_before_it_decides_and_leaves_what_was_decided() -> 
     hospital.close_and_compare()?;
     Ok(())
 }
+
+#[test]
+fn where_a_person_is_does_not_leak_through_an_explanation() -> anyhow::Result<()> {
+    let mut hospital = Hospital::open()?;
+    hospital.register("RYJ", "1", ANN)?;
+    let ann = hospital.person("RYJ/RYJ-MRN/1")?;
+    // The same address, withheld: not even that it agrees is told.
+    hospital.tell("A28", "RQM", "7", ANN, "ZU8||||Y\r")?;
+    hospital.wait_person("RQM/RQM-MRN/7", &ann)?;
+    let open = hospital.site.json(&["link", "explain", "RQM/RQM-MRN/7", "--json"])?;
+    let rows = open["decisions"][0]["evidence"].as_array().context("evidence")?;
+    assert!(rows.iter().any(|row| row["field"] == "nhs-number"), "{open}");
+    for row in rows.iter().filter(|row| row["level"] != "absent") {
+        let field = row["field"].as_str().context("a field")?;
+        assert!(!["postcode", "address", "telecom", "phone", "email"].contains(&field), "{row}");
+    }
+    for value in ["W2", "High Street", "9990000018", "OKAFOR"] {
+        assert!(!open.to_string().contains(value), "{value}: {open}");
+    }
+    Ok(())
+}

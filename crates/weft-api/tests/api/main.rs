@@ -14,5 +14,6 @@ mod node;
 mod persons;
 mod refusals;
 mod serving;
+mod stewards;
 mod streams;
 mod timelines;

@@ -170,6 +170,16 @@ impl Node {
             model: "rules/1".to_owned(),
             ..RecordLinked::default()
         };
+        self.named(n, Payload::RecordLinked(linked)).await
+    }
+
+    /// Appends an event of the identity stream.
+    pub(crate) async fn identity(&self, payload: Payload) -> Position {
+        let n = self.messages.fetch_add(1, Ordering::Relaxed);
+        self.named(n, payload).await
+    }
+
+    async fn named(&self, n: u64, payload: Payload) -> Position {
         let draft = Draft {
             same: Same::Name(n.to_be_bytes().to_vec()),
             feed: String::new(),
@@ -178,9 +188,14 @@ impl Node {
             verdict: Verdict::Unspecified,
             received_us: MAY_1_US,
             cause: None,
-            payload: Payload::RecordLinked(linked),
+            payload,
         };
         self.append(draft).await
+    }
+
+    /// The pseudonym of a record.
+    pub(crate) fn log_pseudonym(&self, record: &SourceRecordId) -> Pseudonym {
+        self.log.pseudonym(record)
     }
 
     pub(crate) async fn append(&self, draft: Draft) -> Position {
