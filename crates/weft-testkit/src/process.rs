@@ -17,10 +17,17 @@ pub(crate) struct Service {
 
 impl Service {
     /// Starts a script of `tests/services` that becomes the service, and waits until `port` answers.
-    pub(crate) fn start(script: &str, arguments: &[&str], port: u16, log: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        script: &str,
+        arguments: &[&str],
+        environment: &[(String, String)],
+        port: u16,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let said = fs::OpenOptions::new().create(true).append(true).open(log)?;
         let child = Command::new(script_path(script))
             .args(arguments)
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(said.try_clone()?)
             .stderr(said)

@@ -13,6 +13,7 @@ pub struct PostgresServer {
     dir: tempfile::TempDir,
     log: tempfile::NamedTempFile,
     port: u16,
+    environment: Vec<(String, String)>,
     service: Option<Service>,
 }
 
@@ -36,12 +37,20 @@ impl PostgresServer {
     /// # Errors
     /// With what the server said.
     pub fn start() -> anyhow::Result<Option<Self>> {
+        Self::start_with(&[])
+    }
+
+    /// The same, with these variables in the environment of the server.
+    ///
+    /// # Errors
+    /// With what the server said.
+    pub fn start_with(environment: &[(String, String)]) -> anyhow::Result<Option<Self>> {
         if script("postgres", &["where"], &[]).is_err() {
             not_run(Need::Service, "PostgreSQL (tests/services/postgres install)");
             return Ok(None);
         }
         let (dir, log) = (tempfile::tempdir()?, tempfile::NamedTempFile::new()?);
-        let mut server = Self { dir, log, port: free_port()?, service: None };
+        let mut server = Self { dir, log, port: free_port()?, environment: environment.to_vec(), service: None };
         server.restart()?;
         Ok(Some(server))
     }
@@ -70,7 +79,8 @@ impl PostgresServer {
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.kill();
         let (dir, port) = (self.dir.path().display().to_string(), self.port.to_string());
-        self.service = Some(Service::start("postgres", &["server", &dir, &port], self.port, self.log.path())?);
+        let arguments = ["server", &dir, &port];
+        self.service = Some(Service::start("postgres", &arguments, &self.environment, self.port, self.log.path())?);
         Ok(())
     }
 
@@ -202,7 +212,7 @@ impl Broker {
         let (data, log) = (dir.join(index.to_string()).display().to_string(), dir.join(format!("{index}.log")));
         let (id, port) = ((index + 1).to_string(), self.port.to_string());
         let arguments = ["broker", &data, &id, &port, voters, &self.advertised];
-        self.service = Some(Service::start("kafka", &arguments, self.port, &log)?);
+        self.service = Some(Service::start("kafka", &arguments, &[], self.port, &log)?);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod feed_control;
 mod health;
+mod lead;
 mod linker;
 mod node;
 mod notary;

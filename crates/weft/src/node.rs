@@ -19,7 +19,7 @@ use crate::{
     commands::reach::Ready,
     config::Config,
     feed_control::NodeFeeds,
-    health,
+    health, lead,
     linker::Linker,
     roles::{Role, Roles},
     system::{self, SystemClock, SystemRandom},
@@ -190,20 +190,33 @@ impl Node {
         let (place, linked) = watch::channel(0);
         self.linked = linked;
         let (log, model, shutdown) = (self.log.clone(), self.model.clone(), self.shutdown.clone());
-        self.role("link", async move {
-            let linker = tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                linker = Linker::load(log, model, Arc::new(SystemClock), place) => linker?,
-            };
-            linker.run(shutdown).await
-        });
+        let work = move |stop: CancellationToken| {
+            let (log, model, place) = (log.clone(), model.clone(), place.clone());
+            async move {
+                let linker = tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    linker = Linker::load(log, model, Arc::new(SystemClock), place) => linker?,
+                };
+                linker.run(stop).await
+            }
+        };
+        self.role("link", lead::leading(self.model.clone(), "link", shutdown, work));
     }
 
+    /// The log is looked at before anything is told of it; each time that this process comes to lead, again.
     async fn notarise(&mut self, config: &Config) -> anyhow::Result<()> {
-        let notary = crate::notary::open(config, &self.log).await?;
-        notary.check().await.context("the notary cannot go on from this log")?;
-        let shutdown = self.shutdown.clone();
-        self.role("notary", async move { Ok(notary.run(shutdown.cancelled_owned()).await?) });
+        const UNFIT: &str = "the notary cannot go on from this log";
+        crate::notary::open(config, &self.log).await?.check().await.context(UNFIT)?;
+        let (log, config) = (self.log.clone(), config.clone());
+        let work = move |stop: CancellationToken| {
+            let (log, config) = (log.clone(), config.clone());
+            async move {
+                let notary = crate::notary::open(&config, &log).await?;
+                notary.check().await.context(UNFIT)?;
+                Ok(notary.run(stop.cancelled_owned()).await?)
+            }
+        };
+        self.role("notary", lead::leading(self.model.clone(), "notary", self.shutdown.clone(), work));
         Ok(())
     }
 

@@ -1,0 +1,40 @@
+//! What only one process may do at a time: the others wait until the one that leads ends, or is not heard of for too long.
+//!
+//! A leader that has lost the lead stops at once. What it had under way may still reach the log: that is harmless, for
+//! decisions and cuts of two leaders have the same event ids or name what they follow on.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use weft_readmodel::{Leases, ReadModel};
+
+use crate::system;
+
+/// Does `work` for as long as this process leads in `task`, again whenever it comes to lead again, until `shutdown`. The
+/// work ends by itself when the token that it is given is cancelled.
+pub(crate) async fn leading<F>(
+    model: Arc<ReadModel>,
+    task: &'static str,
+    shutdown: CancellationToken,
+    work: impl Fn(CancellationToken) -> F,
+) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let leases = Leases::open(&model, &system::process_name()).await?;
+    while let Some(lead) = leases.lead(task, &shutdown).await? {
+        let stop = shutdown.child_token();
+        tokio::select! {
+            ended = work(stop) => {
+                ended?;
+                if let Err(error) = leases.give_back(task, lead).await {
+                    info!(task, %error, "lead not given back: another waits until it runs out");
+                }
+                return Ok(());
+            }
+            () = lead.lost() => warn!(task, "stopped, for another may lead now"),
+        }
+    }
+    Ok(())
+}
