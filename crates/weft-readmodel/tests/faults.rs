@@ -61,6 +61,11 @@ impl Shared {
     /// Both catch up, end well, and hold what one reader would.
     async fn settle(mut self) {
         self.append().await;
+        for projecting in &mut self.projecting {
+            if projecting.is_finished() {
+                panic!("a projector has ended: {:?}", projecting.await);
+            }
+        }
         for model in &self.models {
             patiently_caught_up(&self.world.log, model).await;
         }

@@ -81,6 +81,7 @@ impl PostgresServer {
         let (dir, port) = (self.dir.path().display().to_string(), self.port.to_string());
         let arguments = ["server", &dir, &port];
         self.service = Some(Service::start("postgres", &arguments, &self.environment, self.port, self.log.path())?);
+        script("postgres", &["ready", &port], &[])?;
         Ok(())
     }
 
