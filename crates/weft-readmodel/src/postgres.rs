@@ -39,10 +39,11 @@ const SETTINGS: [(&str, &str); 6] = [
     ("random_page_cost", "1.1"),
 ];
 
-/// What those that write are told too. What a crash takes of the last moments is read again from the log; a projector that
-/// stops in the middle of a transaction must not hold up the one that takes over.
+/// What those that write are told too. A commit is waited for (`synchronous_commit`): a server that died and came back with
+/// older cursors would leave a partition in which nothing more happens unread, and answers short of what they claim to know.
+/// A projector that stops in the middle of a transaction must not hold up the one that takes over.
 const WRITER_SETTINGS: [(&str, &str); 2] =
-    [("synchronous_commit", "off"), ("idle_in_transaction_session_timeout", "10s")];
+    [("synchronous_commit", "on"), ("idle_in_transaction_session_timeout", "10s")];
 
 /// Undoes [`SETTINGS`] in a transaction that reads whole tables.
 pub(crate) const READ_WHOLE_TABLES: &str = "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; \
