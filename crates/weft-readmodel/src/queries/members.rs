@@ -32,7 +32,8 @@ pub(super) struct ToldOf {
 }
 
 /// The table `member (pseudonym, record_no, organisation, size, parked)` of a person's records; size: the place up to which
-/// its partition of the feed stream is seen. $1 person, $2 identity size, $3 feed sizes.
+/// its partition of the feed stream is seen. $1 person, $2 identity size, $3 feed sizes. Merges are counted, for to an EXISTS
+/// PostgreSQL may prefer to read all merges that there are.
 pub(super) const MEMBER: &str = "
     RECURSIVE tree (pseudonym) AS (
         SELECT pseudonym FROM link
@@ -49,8 +50,8 @@ pub(super) const MEMBER: &str = "
         )
         FROM tree LEFT JOIN record AS r ON r.pseudonym = tree.pseudonym
             AND r.known_from < {nth(}r.record_no >> 40{)nth}
-        WHERE NOT EXISTS (
-            SELECT 1 FROM merge AS m
+        WHERE 0 = (
+            SELECT count(*) FROM merge AS m
             WHERE m.retired = tree.pseudonym
               AND m.known_from < $2 AND (m.known_to IS NULL OR m.known_to >= $2)
         ) OR $1 = (
