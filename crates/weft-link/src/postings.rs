@@ -36,31 +36,28 @@ impl Postings {
             self.heads.insert(key, record);
             return;
         };
-        let head = if head & IS_BLOCK == 0 {
+        if head & IS_BLOCK == 0 {
             let block = self.take(0);
             self.write(block, &[head, record]);
-            block
-        } else {
-            let held = self.block(head);
-            let class = class_of(held.len());
-            if class_of(held.len() + 1) == class {
-                let count = held.len() + 1;
-                let at = place(head);
-                if let Some(to) = self.store.get_mut(at + count) {
-                    *to = record;
-                }
-                self.set_count(at, count);
-                head
-            } else {
-                let mut all = held.to_vec();
-                all.push(record);
-                self.give_back(head, class);
-                let block = self.take(class + 1);
-                self.write(block, &all);
-                block
+            self.heads.insert(key, block);
+            return;
+        }
+        let held = self.block(head);
+        let (count, class) = (held.len() + 1, class_of(held.len()));
+        if class_of(count) == class {
+            let at = place(head);
+            if let Some(to) = self.store.get_mut(at + count) {
+                *to = record;
             }
-        };
-        self.heads.insert(key, head);
+            self.set_count(at, count);
+            return;
+        }
+        let mut all = held.to_vec();
+        all.push(record);
+        self.give_back(head, class);
+        let block = self.take(class + 1);
+        self.write(block, &all);
+        self.heads.insert(key, block);
     }
 
     pub(crate) fn remove(&mut self, key: u64, record: u32) {
