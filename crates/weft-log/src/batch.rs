@@ -1,25 +1,31 @@
-//! What becomes of the drafts that are stored together: verdicts, offsets, receipts, and the rows that say so. Pure: the
-//! same for every backend.
+//! What becomes of the drafts that are stored together: verdicts, and which of them are new. Pure: the same for every
+//! backend. Where a new event comes to lie is decided by whoever stores it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use weft_model::{EventId, Position, Pseudonym, Stream, Verdict};
+use weft_model::{EventId, Partition, Position, Pseudonym, Verdict};
 
 use crate::{
     Receipt, Vault,
     error::Cause,
     keys::KeySlots,
     seal::{Sealed, Unsealed},
-    storage::{Count, Counted, Ends, Known, KnownMessage, MessageKey, Questions, Rows, of_mut},
+    storage::{Count, Counted, Known, KnownMessage, MessageKey, Questions},
 };
 
-/// A draft on its way to the writer, and sealed when it is decided.
+/// A draft on its way to the writer.
 #[derive(Debug)]
 pub(crate) struct Entry<B = Body> {
-    pub(crate) stream: Stream,
+    pub(crate) head: Head,
+    pub(crate) body: B,
+}
+
+/// What decides a draft.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) partition: Partition,
     pub(crate) event_id: EventId,
     pub(crate) same: SameEntry,
-    pub(crate) body: B,
 }
 
 /// As [`crate::Same`], with what decides it.
@@ -37,18 +43,57 @@ pub(crate) enum Body {
     Unsealed(Pseudonym, Box<Unsealed>),
 }
 
+/// Where an event is, as far as that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    At(Position),
+    /// It was to be stored in this partition, and whether it was is not known: only where others write too.
+    Pending(Partition),
+    /// It is stored with this batch: its number among the new events.
+    New(usize),
+}
+
+/// What became of one draft.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Decision {
+    pub(crate) event_id: EventId,
+    pub(crate) verdict: Verdict,
+    pub(crate) stored: Verdict,
+    pub(crate) place: Place,
+}
+
+/// An event to store.
+#[derive(Debug)]
+pub(crate) struct New<B> {
+    pub(crate) partition: Partition,
+    pub(crate) event_id: EventId,
+    /// None for a named event.
+    pub(crate) message: Option<NewMessage>,
+    /// It is known already that it is to be stored, from an append whose outcome is not known.
+    pub(crate) again: bool,
+    pub(crate) body: B,
+}
+
+/// What is known of a message beside its event.
+#[derive(Debug, Clone)]
+pub(crate) struct NewMessage {
+    pub(crate) key: MessageKey,
+    pub(crate) verdict: Verdict,
+    /// How many others came before it under its key.
+    pub(crate) nth: usize,
+}
+
 impl Entry {
     /// Seals what the caller could not seal.
     pub(crate) fn sealed(self, vault: &Vault, slots: &HashMap<Pseudonym, u64>) -> Result<Entry<Sealed>, Cause> {
-        let Self { stream, event_id, same, body } = self;
-        let body = match body {
+        let body = match self.body {
             Body::Sealed(sealed) => sealed,
             Body::Unsealed(record, unsealed) => {
                 let slot = slots.get(&record).copied().ok_or_else(|| Cause::new("record without a key slot"))?;
                 unsealed.seal(vault, slot)?
             }
         };
-        Ok(Entry { stream, event_id, same, body })
+        Ok(Entry { head: self.head, body })
     }
 }
 
@@ -62,22 +107,36 @@ impl Body {
     }
 }
 
-/// Decides the drafts of a batch one after the other.
-pub(crate) struct Decider<'a> {
-    vault: &'a Vault,
-    sizes: [u64; 4],
-    feeds: &'a HashMap<String, u32>,
-    known: Known,
-    rows: Rows,
+impl<B> New<B> {
+    /// As what it is counted.
+    pub(crate) fn counted(&self) -> Counted {
+        let message = self.message.as_ref().map(|message| (message.key.feed, message.verdict.into()));
+        Counted { partition: self.partition, message }
+    }
 }
 
-/// Gives feeds that are new their numbers; returns what must be known to decide these entries, and those feeds.
+/// Decides the drafts of a batch one after the other.
+pub(crate) struct Decider<'a, B> {
+    feeds: &'a HashMap<String, u32>,
+    known: Known,
+    decided: Decided<B>,
+}
+
+/// What the drafts of a batch have come to.
+#[derive(Debug)]
+pub(crate) struct Decided<B> {
+    pub(crate) new: Vec<New<B>>,
+    /// Messages that are stored already, or twice in this batch.
+    pub(crate) duplicates: BTreeMap<Counted, Count>,
+}
+
+/// What must be known to decide these entries, all of whose feeds have numbers; and what is remembered of it.
 pub(crate) fn questions<'e>(
-    ends: &mut Ends,
+    feeds: &HashMap<String, u32>,
     keys: &KeySlots,
     entries: impl Iterator<Item = &'e Entry>,
-) -> (Questions, Known, Vec<(u32, String)>) {
-    let (mut questions, mut known, mut new_feeds) = (Questions::default(), Known::default(), Vec::new());
+) -> (Questions, Known) {
+    let (mut questions, mut known) = (Questions::default(), Known::default());
     for entry in entries {
         if let Body::Unsealed(record, _) = entry.body {
             match keys.get(record) {
@@ -87,98 +146,115 @@ pub(crate) fn questions<'e>(
                 None => questions.records.push(record),
             }
         }
-        match &entry.same {
-            SameEntry::Named => questions.named.push(entry.event_id),
+        match &entry.head.same {
+            SameEntry::Named => questions.named.push(entry.head.event_id),
             SameEntry::Message { feed, control_id, .. } => {
-                let feed = feed_number(&mut ends.feeds, feed, &mut new_feeds);
-                questions.messages.push(MessageKey::new(feed, control_id, entry.event_id));
+                if let Some(feed) = feeds.get(feed) {
+                    questions.messages.push(MessageKey::new(*feed, control_id, entry.head.event_id));
+                }
             }
         }
     }
-    (questions, known, new_feeds)
+    (questions, known)
 }
 
-impl<'a> Decider<'a> {
-    /// `rows` holds what is stored besides events.
-    pub(crate) fn new(vault: &'a Vault, ends: &'a Ends, known: Known, rows: Rows) -> Self {
-        let rows = Rows { first: ends.sizes, ..rows };
-        Self { vault, sizes: ends.sizes, feeds: &ends.feeds, known, rows }
+/// Names of feeds that have no number yet, each once.
+pub(crate) fn unknown_feeds<'e>(feeds: &HashMap<String, u32>, entries: impl Iterator<Item = &'e Entry>) -> Vec<String> {
+    let mut unknown = Vec::new();
+    for entry in entries {
+        if let SameEntry::Message { feed, .. } = &entry.head.same
+            && !feeds.contains_key(feed)
+            && !unknown.contains(feed)
+        {
+            unknown.push(feed.clone());
+        }
+    }
+    unknown
+}
+
+impl<'a, B> Decider<'a, B> {
+    pub(crate) fn new(feeds: &'a HashMap<String, u32>, known: Known) -> Self {
+        Self { feeds, known, decided: Decided { new: Vec::new(), duplicates: BTreeMap::new() } }
     }
 
     /// Decides the next draft.
-    pub(crate) fn decide(&mut self, entry: Entry<Sealed>) -> Result<Receipt, Cause> {
-        match &entry.same {
-            SameEntry::Named => Ok(self.named(entry)),
+    pub(crate) fn decide(&mut self, head: &Head, body: B) -> Result<Decision, Cause> {
+        match &head.same {
+            SameEntry::Named => Ok(self.named(head, body)),
             SameEntry::Message { feed, control_id, verdict } => {
                 let feed = self.feeds.get(feed).copied().ok_or_else(|| Cause::new("feed without a number"))?;
-                let (key, verdict) = (MessageKey::new(feed, control_id, entry.event_id), *verdict);
-                self.message(entry, key, verdict)
+                let (key, verdict) = (MessageKey::new(feed, control_id, head.event_id), *verdict);
+                Ok(self.message(head, body, key, verdict))
             }
         }
     }
 
-    /// The rows to store, and the sizes after they are stored.
-    pub(crate) fn finish(self) -> (Rows, [u64; 4]) {
-        (self.rows, self.sizes)
+    pub(crate) fn finish(self) -> Decided<B> {
+        self.decided
     }
 
-    fn named(&mut self, Entry { stream, event_id, body, .. }: Entry<Sealed>) -> Receipt {
-        if let Some(position) = self.known.named.get(&event_id) {
-            let (verdict, stored) = (Verdict::Duplicate, Verdict::Accepted);
-            return Receipt { position: *position, event_id, verdict, stored };
+    fn named(&mut self, head: &Head, body: B) -> Decision {
+        let event_id = head.event_id;
+        let known = self.known.named.get(&event_id).copied();
+        if let Some(place @ (Place::At(_) | Place::New(_))) = known {
+            return Decision { event_id, verdict: Verdict::Duplicate, stored: Verdict::Accepted, place };
         }
-        let position = self.append(Counted { stream, message: None }, body);
-        self.known.named.insert(event_id, position);
-        self.rows.named.push((event_id, position));
-        Receipt { position, event_id, verdict: Verdict::Accepted, stored: Verdict::Accepted }
+        let place = self.add(head, body, None, known.is_some());
+        self.known.named.insert(event_id, place);
+        Decision { event_id, verdict: Verdict::Accepted, stored: Verdict::Accepted, place }
     }
 
-    fn message(&mut self, entry: Entry<Sealed>, key: MessageKey, verdict: Verdict) -> Result<Receipt, Cause> {
-        let Entry { stream, event_id, body, .. } = entry;
-        let feed = key.feed;
-        let counted = |verdict: Verdict| Counted { stream, message: Some((feed, verdict.into())) };
+    fn message(&mut self, head: &Head, body: B, key: MessageKey, verdict: Verdict) -> Decision {
+        let event_id = head.event_id;
         let others = self.known.messages.get(&key).map_or(&[][..], |others| others);
-        if let Some(first) = others.iter().find(|known| known.event_id == event_id).copied() {
-            self.rows.counts.entry(counted(Verdict::Duplicate)).or_default().count += 1;
-            let (position, stored) = (first.position, first.verdict);
-            return Ok(Receipt { position, event_id, verdict: Verdict::Duplicate, stored });
-        }
-        let (verdict, sealed) = if others.is_empty() {
-            (verdict, body)
-        } else {
-            (Verdict::Conflict, body.with_verdict(self.vault, Verdict::Conflict)?)
+        let (nth, known) = match others.iter().position(|known| known.event_id == event_id) {
+            Some(nth) => (nth, others.get(nth).copied()),
+            None => (others.len(), None),
         };
-        let position = self.append(counted(verdict), sealed);
-        let message = KnownMessage { event_id, position, verdict };
-        self.known.messages.entry(key.clone()).or_default().push(message);
-        self.rows.messages.push((key, message));
-        Ok(Receipt { position, event_id, verdict, stored: verdict })
+        if let Some(KnownMessage { place: place @ (Place::At(_) | Place::New(_)), verdict: stored, .. }) = known {
+            let feed = key.feed;
+            let counted = Counted { partition: head.partition, message: Some((feed, Verdict::Duplicate.into())) };
+            self.decided.duplicates.entry(counted).or_default().count += 1;
+            return Decision { event_id, verdict: Verdict::Duplicate, stored, place };
+        }
+        let verdict = match known {
+            Some(pending) => pending.verdict,
+            None if nth > 0 => Verdict::Conflict,
+            None => verdict,
+        };
+        let place = self.add(head, body, Some(NewMessage { key: key.clone(), verdict, nth }), known.is_some());
+        let message = KnownMessage { event_id, place, verdict };
+        let messages = self.known.messages.entry(key).or_default();
+        match messages.get_mut(nth) {
+            Some(pending) => *pending = message,
+            None => messages.push(message),
+        }
+        Decision { event_id, verdict, stored: verdict, place }
     }
 
-    fn append(&mut self, counted: Counted, sealed: Sealed) -> Position {
-        let Count { count, bytes } = self.rows.counts.entry(counted).or_default();
-        *count += 1;
-        *bytes += sealed.bytes.len() as u64;
-        of_mut(&mut self.rows.events, counted.stream).push(sealed);
-        let size = of_mut(&mut self.sizes, counted.stream);
-        *size += 1;
-        counted.stream.partition(0).at(*size - 1)
+    fn add(&mut self, head: &Head, body: B, message: Option<NewMessage>, again: bool) -> Place {
+        let (partition, event_id) = (head.partition, head.event_id);
+        self.decided.new.push(New { partition, event_id, message, again, body });
+        Place::New(self.decided.new.len() - 1)
     }
 }
 
-fn feed_number(feeds: &mut HashMap<String, u32>, name: &str, new: &mut Vec<(u32, String)>) -> u32 {
-    if let Some(number) = feeds.get(name) {
-        return *number;
-    }
-    // There are not four billion feeds.
-    let number = feeds.len() as u32;
-    feeds.insert(name.to_owned(), number);
-    new.push((number, name.to_owned()));
-    number
+/// Receipts of what was decided, once it is known where every new event lies.
+pub(crate) fn receipts(decisions: Vec<Decision>, positions: &[Position]) -> Result<Vec<Receipt>, Cause> {
+    let receipt = |Decision { event_id, verdict, stored, place }| {
+        let position = match place {
+            Place::At(position) => Some(position),
+            Place::New(number) => positions.get(number).copied(),
+            Place::Pending(_) => None,
+        };
+        let position = position.ok_or_else(|| Cause::new("event without a position"))?;
+        Ok(Receipt { position, event_id, verdict, stored })
+    };
+    decisions.into_iter().map(receipt).collect()
 }
 
 impl MessageKey {
-    fn new(feed: u32, control_id: &str, event_id: EventId) -> Self {
+    pub(crate) fn new(feed: u32, control_id: &str, event_id: EventId) -> Self {
         Self { feed, control_id: message_key(control_id, &event_id.0) }
     }
 }

@@ -26,7 +26,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{Log, OpenLogError, Statistics, Vault, names::Names, storage::Ends};
+use crate::{Log, OpenLogError, Statistics, Vault, names::Names, partitions::Partitions, storage::Ends};
 use checkpoint::Checkpointer;
 use write::SqliteWriter;
 
@@ -91,7 +91,7 @@ impl Log<Sqlite> {
         let options = OpenOptions::new(dir.as_ref(), vault);
         let dir = &options.dir;
         if !database(dir).exists() {
-            return Err(OpenLogError::Missing { dir: dir.clone() });
+            return Err(OpenLogError::Missing { place: place(dir) });
         }
         let connect = reading(&connect_options(&options)).create_if_missing(false);
         let mut connection = connect.connect().await.map_err(refused(dir))?;
@@ -112,7 +112,7 @@ fn lock(dir: &Path) -> Result<File, OpenLogError> {
     let file = file.map_err(unavailable(dir))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenLogError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(OpenLogError::InUse { place: place(dir) }),
         Err(TryLockError::Error(error)) => Err(unavailable(dir)(error)),
     }
 }
@@ -185,45 +185,52 @@ async fn prepare(connection: &mut SqliteConnection, options: &OpenOptions) -> Re
 
 /// Refuses a log that is not one, or not ours, and finds its ends without a scan.
 async fn check(connection: &mut SqliteConnection, dir: &Path, vault: &Vault) -> Result<Ends, OpenLogError> {
-    let dir = dir.to_owned();
+    let place = || place(dir);
     let numbers: (i64, i64) = sqlx::query_as(
         "SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id)",
     )
     .fetch_one(&mut *connection)
     .await
-    .map_err(refused(&dir))?;
+    .map_err(refused(dir))?;
     match numbers {
         (format, APPLICATION_ID) if format > FORMAT => {
-            return Err(OpenLogError::NewerFormat { dir, format, known: FORMAT });
+            return Err(OpenLogError::NewerFormat { place: place(), format, known: FORMAT });
         }
         (_, APPLICATION_ID) => {}
-        _ => return Err(OpenLogError::Damaged { dir, what: "log.db is not a log".to_owned() }),
+        _ => return Err(OpenLogError::Damaged { place: place(), what: "log.db is not a log".to_owned() }),
     }
     let fingerprint: Vec<u8> =
-        sqlx::query_scalar("SELECT fingerprint FROM vault").fetch_one(&mut *connection).await.map_err(refused(&dir))?;
+        sqlx::query_scalar("SELECT fingerprint FROM vault").fetch_one(&mut *connection).await.map_err(refused(dir))?;
     if fingerprint != Names::new(vault).fingerprint() {
-        return Err(OpenLogError::OtherVault { dir });
+        return Err(OpenLogError::OtherVault { place: place() });
     }
-    let counts = read::counts(connection).await.map_err(refused(&dir))?;
-    let ends = read::ends(connection).await.map_err(refused(&dir))?;
-    let counted = Statistics::from_counts(counts, &HashMap::new(), 0).partitions;
-    if !counted.iter().map(|partition| partition.events).eq(ends.sizes) {
-        return Err(OpenLogError::Damaged { dir, what: "counted events are not those that are stored".to_owned() });
+    let counts = read::counts(connection).await.map_err(refused(dir))?;
+    let ends = read::ends(connection).await.map_err(refused(dir))?;
+    let counted = Statistics::from_counts(Partitions::SINGLE, counts, &HashMap::new(), 0).partitions;
+    if counted.iter().any(|counted| counted.events != ends.sizes.size(counted.partition)) {
+        return Err(OpenLogError::Damaged {
+            place: place(),
+            what: "counted events are not those that are stored".to_owned(),
+        });
     }
     Ok(ends)
 }
 
+fn place(dir: &Path) -> String {
+    dir.display().to_string()
+}
+
 fn unavailable(dir: &Path) -> impl Fn(std::io::Error) -> OpenLogError + '_ {
-    |error| OpenLogError::Unavailable { dir: dir.to_owned(), source: error.into() }
+    |error| OpenLogError::Unavailable { place: place(dir), source: error.into() }
 }
 
 /// What SQLite says, as a decision.
 fn refused(dir: &Path) -> impl Fn(sqlx::Error) -> OpenLogError + '_ {
     |error| {
         if sql::is_damage(&error) {
-            OpenLogError::Damaged { dir: dir.to_owned(), what: sql::cause(error).to_string() }
+            OpenLogError::Damaged { place: place(dir), what: sql::cause(error).to_string() }
         } else {
-            OpenLogError::Unavailable { dir: dir.to_owned(), source: sql::cause(error).into() }
+            OpenLogError::Unavailable { place: place(dir), source: sql::cause(error).into() }
         }
     }
 }

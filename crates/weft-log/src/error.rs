@@ -1,6 +1,6 @@
 //! What can go wrong, each as a decision: try again, or stop.
 
-use std::{error::Error, path::PathBuf, sync::Arc};
+use std::{error::Error, sync::Arc};
 
 use weft_model::Position;
 
@@ -73,46 +73,76 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenLogError {
     /// Another process has it open.
-    #[error("log in {} is in use by another process: stop that one first", dir.display())]
+    #[error("log in {place} is in use by another process: stop that one first")]
     InUse {
         /// The log's directory.
-        dir: PathBuf,
+        place: String,
     },
     /// There is no log to read.
-    #[error("there is no log in {}", dir.display())]
+    #[error("there is no log in {place}")]
     Missing {
-        /// The log's directory.
-        dir: PathBuf,
+        /// The log's directory, brokers or schema.
+        place: String,
     },
     /// The keys are not those that its events were sealed with.
-    #[error("log in {} was sealed with another vault: name the vault that belongs to it", dir.display())]
+    #[error("log in {place} was sealed with another vault: name the vault that belongs to it")]
     OtherVault {
         /// The log's directory.
-        dir: PathBuf,
+        place: String,
+    },
+    /// The inbox belongs to other topics.
+    #[error("{place} belongs to the log of topics {belongs_to}: name another schema or the topics that belong to it")]
+    OtherLog {
+        /// The schema.
+        place: String,
+        /// What it belongs to.
+        belongs_to: String,
+    },
+    /// A topic is not set as a log needs it.
+    #[error("topic {topic} has {name} = {found}, and the log needs {wanted}: change the topic or the configuration")]
+    Setting {
+        /// The topic.
+        topic: String,
+        /// The setting.
+        name: String,
+        /// What it should be.
+        wanted: String,
+        /// What it is.
+        found: String,
     },
     /// A newer program wrote it.
-    #[error("log in {} has format {format}, this program reads up to {known}: upgrade the program", dir.display())]
+    #[error("log in {place} has format {format}, this program reads up to {known}: upgrade the program")]
     NewerFormat {
-        /// The log's directory.
-        dir: PathBuf,
+        /// The log's directory or schema.
+        place: String,
         /// Its format.
         format: i64,
         /// The newest format that this program reads.
         known: i64,
     },
+    /// An older program wrote it, and it is opened to be read only.
+    #[error("log in {place} has format {format}, this program reads {known}: start a node, which brings it up to date")]
+    OlderFormat {
+        /// The schema.
+        place: String,
+        /// Its format.
+        format: i64,
+        /// The format that this program reads.
+        known: i64,
+    },
     /// The bytes are not those that were stored.
-    #[error("log in {} is damaged ({what}): restore it from a copy", dir.display())]
+    #[error("log in {place} is damaged ({what}): restore it from a copy")]
     Damaged {
         /// The log's directory.
-        dir: PathBuf,
+        place: String,
         /// What does not fit.
         what: String,
     },
-    /// The directory or its files cannot be used now.
-    #[error("log in {} cannot be opened", dir.display())]
+    /// What it lies in cannot be used now.
+    #[error("log in {place} cannot be opened")]
     Unavailable {
-        /// The log's directory.
-        dir: PathBuf,
+        /// The log's directory, brokers or schema.
+        place: String,
         /// Why.
         #[source]
         source: Box<dyn Error + Send + Sync>,

@@ -67,7 +67,7 @@ impl Allocator {
                 continue;
             }
             loop {
-                if self.vault.runs_low(slot) && self.vault.slots().map_err(Cause::new)? <= slot {
+                if self.vault.runs_low(slot) && self.vault.slots_made().map_err(Cause::new)? <= slot {
                     let vault = Arc::clone(&self.vault);
                     let refilled = tokio::task::spawn_blocking(move || vault.refill(slot)).await;
                     refilled.map_err(Cause::new)?.map_err(Cause::new)?;

@@ -24,6 +24,8 @@ mod event_proof;
 mod evidence;
 mod follow;
 mod generations;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod keys;
 mod log;
 mod memory;
@@ -32,6 +34,7 @@ mod names;
 mod nodes;
 mod notary;
 mod note;
+mod partitions;
 pub mod proof;
 mod remembered;
 mod seal;
@@ -58,6 +61,8 @@ pub use error::{AppendError, OpenError, OpenLogError, ReadError};
 pub use event_proof::{EventProof, ProofError, ProveError, Proven, prove};
 pub use evidence::{Evidence, Extent, Indexed, KeySlot, LogEvidence};
 pub use follow::Follower;
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, KafkaLog, KafkaOptions, Setting, TopicReport};
 pub use log::Log;
 pub use memory::{Memory, MemoryLog};
 pub use merkle::leaf_hash;

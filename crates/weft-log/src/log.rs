@@ -13,12 +13,13 @@ use weft_model::{
 
 use crate::{
     AppendError, Draft, EventLog, OpenError, ReadError, ReadLimit, Receipt, Same, Statistics, Stored, Vault,
-    batch::{Body, Entry, SameEntry},
+    batch::{Body, Entry, Head, SameEntry},
     error::{Cause, Closed, ReadOnly},
     keys::KeySlots,
     names::Names,
+    partitions::PerPartition,
     seal::{self, Sealed, Unsealed},
-    storage::{Ends, Storage, Writing, partitions},
+    storage::{Ends, Storage, Writing},
     tail::{Found, Tail},
     vault::GENERAL_SLOT,
     writer::{Submission, Writer},
@@ -32,12 +33,12 @@ const CALL_BYTES_MAX: usize = 128 << 20;
 
 /// An [`EventLog`] over some storage.
 pub struct Log<S> {
-    vault: Arc<Vault>,
-    names: Names,
     storage: Arc<S>,
     shared: Arc<Shared>,
     /// None where the log is only read.
     queue: Option<mpsc::Sender<Submission>>,
+    /// Others may store events, so that only storage knows how many there are.
+    others_write: bool,
     closing: watch::Sender<bool>,
     /// True once the writer has ended.
     ended: watch::Receiver<bool>,
@@ -46,6 +47,7 @@ pub struct Log<S> {
 /// What the writer shares with everyone who appends and reads.
 pub(crate) struct Shared {
     pub(crate) vault: Arc<Vault>,
+    pub(crate) names: Names,
     pub(crate) keys: KeySlots,
     pub(crate) tail: Tail,
     /// Calls that are on their way to the queue.
@@ -53,39 +55,78 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(vault: &Arc<Vault>, ends: &Ends) -> Self {
-        let (keys, tail) = (KeySlots::new(), Tail::new(ends.sizes));
-        Self { vault: Arc::clone(vault), keys, tail, sealing: AtomicUsize::new(0) }
+    pub(crate) fn new(vault: Arc<Vault>, sizes: &PerPartition<u64>) -> Self {
+        let (names, keys, tail) = (Names::new(&vault), KeySlots::new(), Tail::new(sizes));
+        Self { vault, names, keys, tail, sealing: AtomicUsize::new(0) }
     }
 }
 
 impl<S: Storage> Log<S> {
     /// Starts the writer over storage that ends at `ends`.
     pub(crate) fn start<W: Writing>(vault: Arc<Vault>, storage: S, writing: W, ends: Ends) -> Self {
+        let shared = Arc::new(Shared::new(vault, &ends.sizes));
+        let writer = Writer::new(Arc::clone(&shared), writing, ends);
+        Self::start_with(shared, Arc::new(storage), false, |waiting, closing, ended| {
+            writer.run(waiting, closing, ended)
+        })
+    }
+
+    /// Starts whatever takes calls from the queue.
+    pub(crate) fn start_with<F: Future<Output = ()> + Send + 'static>(
+        shared: Arc<Shared>,
+        storage: Arc<S>,
+        others_write: bool,
+        writer: impl FnOnce(mpsc::Receiver<Submission>, watch::Receiver<bool>, watch::Sender<bool>) -> F,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_CALLS);
         let (closing, closing_seen) = watch::channel(false);
         let (ended_set, ended) = watch::channel(false);
-        let shared = Arc::new(Shared::new(&vault, &ends));
-        let writer = Writer::new(Arc::clone(&shared), writing, ends);
-        tokio::spawn(writer.run(waiting, closing_seen, ended_set));
-        let names = Names::new(&vault);
-        Self { vault, names, storage: Arc::new(storage), shared, queue: Some(queue), closing, ended }
+        tokio::spawn(writer(waiting, closing_seen, ended_set));
+        Self { storage, shared, queue: Some(queue), others_write, closing, ended }
     }
 
     /// Reads only; `follow` learns the sizes from what another process stores.
     pub(crate) fn start_read_only(vault: Arc<Vault>, storage: S, ends: &Ends) -> Self {
-        let shared = Arc::new(Shared::new(&vault, ends));
+        let shared = Arc::new(Shared::new(vault, &ends.sizes));
         let storage = Arc::new(storage);
         let (closing, closing_seen) = watch::channel(false);
         let (ended_set, ended) = watch::channel(false);
         tokio::spawn(follow(Arc::clone(&storage), Arc::clone(&shared), closing_seen, ended_set));
-        let names = Names::new(&vault);
-        Self { vault, names, storage, shared, queue: None, closing, ended }
+        Self { storage, shared, queue: None, others_write: true, closing, ended }
     }
 
-    fn seal(&self, draft: Draft) -> Result<Entry, AppendError> {
-        let event_id = self.names.event_id(&draft);
-        let record = draft.payload.record().map(|record| self.names.pseudonym(&record));
+    /// Reads only; storage itself notices what others store.
+    pub(crate) fn start_watching(shared: Arc<Shared>, storage: Arc<S>) -> Self {
+        Self {
+            storage,
+            shared,
+            queue: None,
+            others_write: true,
+            closing: watch::Sender::new(false),
+            ended: watch::channel(true).1,
+        }
+    }
+
+    #[cfg(feature = "kafka")]
+    pub(crate) fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// Whether everything that the log needs answers now: brokers and database, where it has them.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] says what does not.
+    pub async fn check(&self) -> Result<(), ReadError> {
+        if *self.closing.borrow() {
+            return Err(ReadError::Unavailable(Closed.into()));
+        }
+        self.storage.check().await
+    }
+
+    async fn seal(&self, draft: Draft) -> Result<Entry, AppendError> {
+        let Shared { vault, names, keys, tail, .. } = &*self.shared;
+        let event_id = names.event_id(&draft);
+        let record = draft.payload.record().map(|record| names.pseudonym(&record));
         let verdict = match (&draft.same, draft.verdict) {
             (Same::Message, Verdict::Quarantined) => Verdict::Quarantined,
             (Same::Message, _) => Verdict::Accepted,
@@ -97,7 +138,7 @@ impl<S: Storage> Log<S> {
             }
             Same::Name(_) => SameEntry::Named,
         };
-        let stream = draft.payload.stream();
+        let partition = tail.partitions().of(draft.payload.stream(), record, event_id);
         let header = Header {
             schema: SCHEMA_VERSION,
             event_id: event_id.to_vec(),
@@ -113,19 +154,21 @@ impl<S: Storage> Log<S> {
         if draft.payload.is_clear() {
             let sealed = Sealed::clear(&header, draft.payload.encode());
             fits(sealed.bytes.len(), EVENT_BYTES_MAX)?;
-            return Ok(Entry { stream, event_id, same, body: Body::Sealed(sealed) });
+            return Ok(Entry { head: Head { partition, event_id, same }, body: Body::Sealed(sealed) });
         }
         let unsealed = Unsealed::new(header, draft.payload.encode());
         fits(unsealed.bytes(), EVENT_BYTES_MAX)?;
         let slot = match record {
             None => Some(GENERAL_SLOT),
-            Some(record) => self.shared.keys.get(record),
+            Some(record) => keys.get(record),
         };
+        #[cfg(feature = "kafka")]
+        vault.load(slot).await.map_err(Cause::new)?;
         let body = match (record, slot) {
             (Some(record), None) => Body::Unsealed(record, Box::new(unsealed)),
-            (_, slot) => Body::Sealed(unsealed.seal(&self.vault, slot.unwrap_or(GENERAL_SLOT))?),
+            (_, slot) => Body::Sealed(unsealed.seal(vault, slot.unwrap_or(GENERAL_SLOT))?),
         };
-        Ok(Entry { stream, event_id, same, body })
+        Ok(Entry { head: Head { partition, event_id, same }, body })
     }
 }
 
@@ -134,7 +177,10 @@ impl<S: Storage> EventLog for Log<S> {
     async fn append(&self, drafts: Vec<Draft>) -> Result<Vec<Receipt>, AppendError> {
         let Some(queue) = &self.queue else { return Err(Cause::new(ReadOnly).into()) };
         let on_its_way = OnItsWay::new(&self.shared.sealing);
-        let entries = drafts.into_iter().map(|draft| self.seal(draft)).collect::<Result<Vec<_>, _>>()?;
+        let mut entries = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            entries.push(self.seal(draft).await?);
+        }
         let bytes = entries.iter().map(|entry| entry.body.bytes()).sum();
         fits(bytes, CALL_BYTES_MAX)?;
         let (reply, receipts) = oneshot::channel();
@@ -151,33 +197,53 @@ impl<S: Storage> EventLog for Log<S> {
         match self.shared.tail.find(from, limit) {
             Found::Here(events) => Ok(events),
             Found::OnDisk { size } => self.storage.read(from, size, limit).await,
+            Found::Beyond if self.others_write => match self.size(from.partition).await? {
+                size if size > from.offset => self.storage.read(from, size, limit).await,
+                _ => Ok(Vec::new()),
+            },
+            Found::Beyond => Ok(Vec::new()),
         }
     }
 
     async fn wait(&self, partition: Partition, offset: u64) -> Result<u64, ReadError> {
-        self.shared.tail.wait(partition, offset).await
+        loop {
+            if *self.closing.borrow() {
+                return Err(ReadError::Unavailable(Closed.into()));
+            }
+            // Waiting has no end but the event or that of the log: what cannot be watched now is watched later.
+            if let Err(error) = self.storage.watch(partition).await {
+                tracing::warn!(%partition, error = &error as &dyn std::error::Error, "log cannot be watched now");
+            }
+            if let Ok(ended) = tokio::time::timeout(WATCH_AGAIN, self.shared.tail.wait(partition, offset)).await {
+                return ended;
+            }
+        }
     }
 
     async fn size(&self, partition: Partition) -> Result<u64, ReadError> {
         if *self.closing.borrow() {
             return Err(ReadError::Unavailable(Closed.into()));
         }
-        if self.queue.is_none() {
-            self.shared.tail.grow(self.storage.sizes().await?);
+        if self.others_write {
+            self.shared.tail.note(partition, self.storage.size(partition).await?);
         }
         Ok(self.shared.tail.size(partition))
     }
 
     fn partitions(&self) -> Vec<Partition> {
-        partitions().to_vec()
+        self.shared.tail.partitions().all().collect()
     }
 
     async fn open(&self, stored: &Stored) -> Result<Event, OpenError> {
-        seal::open(&self.vault, stored)
+        #[cfg(feature = "kafka")]
+        let loaded = self.shared.vault.load(std::iter::once(&stored.bytes).flat_map(seal::key_slots)).await;
+        #[cfg(feature = "kafka")]
+        loaded.map_err(OpenError::Vault)?;
+        seal::open(&self.shared.vault, stored)
     }
 
     fn pseudonym(&self, record: &SourceRecordId) -> Pseudonym {
-        self.names.pseudonym(record)
+        self.shared.names.pseudonym(record)
     }
 
     async fn statistics(&self) -> Result<Statistics, ReadError> {
@@ -219,6 +285,8 @@ impl Drop for OnItsWay<'_> {
     }
 }
 
+/// How often whoever waits looks whether the partition is still watched.
+const WATCH_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 /// How often a log that is only read looks for what the node has stored.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
 
@@ -230,8 +298,10 @@ async fn follow<S: Storage>(
 ) {
     while tokio::time::timeout(LOOK_EVERY, closing.wait_for(|closing| *closing)).await.is_err() {
         // A look that fails is repeated; whoever reads meanwhile gets the error.
-        if let Ok(sizes) = storage.sizes().await {
-            shared.tail.grow(sizes);
+        for partition in shared.tail.partitions().all() {
+            if let Ok(size) = storage.size(partition).await {
+                shared.tail.grow(partition, size);
+            }
         }
     }
     ended.send_replace(true);

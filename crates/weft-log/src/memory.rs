@@ -6,13 +6,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use weft_model::{EventId, Position, Pseudonym};
+use weft_model::{EventId, Partition, Position, Pseudonym};
 
 use crate::{
     Log, ReadError, ReadLimit, Statistics, Stored, Vault,
+    batch::Place,
     error::Cause,
+    partitions::{Partitions, PerPartition},
     seal::Sealed,
-    storage::{Count, Counted, Ends, Known, KnownMessage, MessageKey, Questions, Rows, Storage, Writing, of},
+    storage::{Count, Counted, Ends, Known, KnownMessage, MessageKey, Questions, Rows, Storage, Writing},
     vault::FIRST_RECORD_SLOT,
 };
 
@@ -20,26 +22,31 @@ use crate::{
 pub type MemoryLog = Log<Memory>;
 
 /// Rows in maps.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Memory(Arc<Mutex<Tables>>);
 
-#[derive(Default)]
 struct Tables {
-    events: [Vec<Sealed>; 4],
+    events: PerPartition<Vec<Sealed>>,
     messages: HashMap<MessageKey, Vec<KnownMessage>>,
-    named: HashMap<EventId, Position>,
+    named: HashMap<EventId, Place>,
     key_slots: HashMap<Pseudonym, u64>,
     feeds: HashMap<String, u32>,
     counts: BTreeMap<Counted, Count>,
 }
 
 impl Log<Memory> {
-    /// An empty log. Must be called within a tokio runtime.
+    /// An empty log with one partition for each stream. Must be called within a tokio runtime.
     #[must_use]
     pub fn new(vault: Arc<Vault>) -> Self {
-        let memory = Memory::default();
-        let ends = Ends { next_key_slot: FIRST_RECORD_SLOT, ..Ends::default() };
-        Self::start(vault, memory.clone(), memory, ends)
+        Self::with_feed_partitions(vault, 1)
+    }
+
+    /// An empty log with this many partitions for the stream feed, as one on Kafka has.
+    #[must_use]
+    pub fn with_feed_partitions(vault: Arc<Vault>, feed_partitions: u32) -> Self {
+        let partitions = Partitions::with_feed(feed_partitions);
+        let memory = Memory::new(partitions);
+        Self::start(vault, memory.clone(), memory, Ends::empty(partitions, FIRST_RECORD_SLOT))
     }
 }
 
@@ -48,7 +55,7 @@ impl Storage for Memory {
         let tables = self.lock();
         let mut page = Vec::new();
         let mut bytes = 0;
-        let events = of(&tables.events, from.partition.stream).iter().zip(0u64..);
+        let events = tables.events.get(from.partition).into_iter().flatten().zip(0u64..);
         for (event, offset) in events.filter(|(_, n)| (from.offset..size).contains(n)).take(limit.events) {
             bytes += event.bytes.len();
             let position = from.partition.at(offset);
@@ -60,14 +67,14 @@ impl Storage for Memory {
         Ok(page)
     }
 
-    async fn sizes(&self) -> Result<[u64; 4], ReadError> {
-        Ok(self.lock().sizes())
+    async fn size(&self, partition: Partition) -> Result<u64, ReadError> {
+        Ok(self.lock().events.get(partition).map_or(0, |events| events.len() as u64))
     }
 
     async fn statistics(&self) -> Result<Statistics, ReadError> {
         let tables = self.lock();
         let feeds = tables.feeds.iter().map(|(name, number)| (*number, name.clone())).collect();
-        Ok(Statistics::from_counts(tables.counts.clone(), &feeds, 0))
+        Ok(Statistics::from_counts(tables.events.partitions(), tables.counts.clone(), &feeds, 0))
     }
 
     async fn close(&self) {}
@@ -92,13 +99,16 @@ impl Writing for Memory {
 
     async fn store(&mut self, rows: &Rows) -> Result<(), Cause> {
         let mut tables = self.lock();
-        for (stored, new) in tables.events.iter_mut().zip(&rows.events) {
-            stored.extend_from_slice(new);
+        for (position, event) in &rows.events {
+            if let Some(events) = tables.events.get_mut(position.partition) {
+                events.push(event.clone());
+            }
         }
-        for (key, message) in &rows.messages {
-            tables.messages.entry(key.clone()).or_default().push(*message);
+        for (key, event_id, position, verdict) in &rows.messages {
+            let message = KnownMessage { event_id: *event_id, place: Place::At(*position), verdict: *verdict };
+            tables.messages.entry(key.clone()).or_default().push(message);
         }
-        tables.named.extend(rows.named.iter().copied());
+        tables.named.extend(rows.named.iter().map(|(event_id, position)| (*event_id, Place::At(*position))));
         tables.feeds.extend(rows.feeds.iter().map(|(number, name)| (name.clone(), *number)));
         tables.key_slots.extend(rows.key_slots.iter().copied());
         for (counted, new) in &rows.counts {
@@ -113,14 +123,27 @@ impl Writing for Memory {
 }
 
 impl Memory {
+    fn new(partitions: Partitions) -> Self {
+        Self(Arc::new(Mutex::new(Tables {
+            events: PerPartition::new(partitions, |_| Vec::new()),
+            messages: HashMap::new(),
+            named: HashMap::new(),
+            key_slots: HashMap::new(),
+            feeds: HashMap::new(),
+            counts: BTreeMap::new(),
+        })))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Tables {
-    fn sizes(&self) -> [u64; 4] {
-        self.events.each_ref().map(|events| events.len() as u64)
+    fn sizes(&self) -> PerPartition<u64> {
+        PerPartition::new(self.events.partitions(), |partition| {
+            self.events.get(partition).map_or(0, |events| events.len() as u64)
+        })
     }
 }
 

@@ -144,6 +144,24 @@ pub fn header(stored: &Stored) -> Result<Header, OpenError> {
     Header::decode(&*envelope.header).map_err(|_| corrupt("header does not decode"))
 }
 
+/// The key slots that an envelope's payload is sealed with, read without the rest. Fields are numbered as in
+/// weft.event.v1.Envelope and SealedPart.
+#[cfg(feature = "kafka")]
+pub(crate) fn key_slots(envelope: &Bytes) -> Vec<u64> {
+    #[derive(prost::Message)]
+    struct Parts {
+        #[prost(message, repeated, tag = "2")]
+        parts: Vec<Part>,
+    }
+    #[derive(prost::Message)]
+    struct Part {
+        #[prost(uint64, tag = "1")]
+        key_slot: u64,
+    }
+    let parts = Parts::decode(envelope.clone()).map(|envelope| envelope.parts);
+    parts.unwrap_or_default().into_iter().map(|part| part.key_slot).collect()
+}
+
 enum DecryptError {
     Vault(VaultError),
     Seal,

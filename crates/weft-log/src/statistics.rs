@@ -6,7 +6,8 @@ use weft_model::{Partition, Verdict};
 
 use crate::{
     batch::verdict_of,
-    storage::{Count, Counted, partitions},
+    partitions::Partitions,
+    storage::{Count, Counted},
 };
 
 /// Counts of a log.
@@ -57,18 +58,19 @@ impl FeedStatistics {
 impl Statistics {
     /// Puts together what a backend counted; `feeds` names them by number.
     pub(crate) fn from_counts(
+        partitions: Partitions,
         counts: impl IntoIterator<Item = (Counted, Count)>,
         feeds: &HashMap<u32, String>,
         disk_bytes: u64,
     ) -> Self {
-        let partitions = partitions().map(|partition| PartitionStatistics { partition, events: 0, bytes: 0 });
-        let mut statistics = Self { partitions: partitions.into(), feeds: Vec::new(), disk_bytes };
+        let partitions = partitions.all().map(|partition| PartitionStatistics { partition, events: 0, bytes: 0 });
+        let mut statistics = Self { partitions: partitions.collect(), feeds: Vec::new(), disk_bytes };
         let mut by_name: BTreeMap<&str, FeedStatistics> = BTreeMap::new();
-        for (Counted { stream, message }, Count { count, bytes }) in counts {
+        for (Counted { partition, message }, Count { count, bytes }) in counts {
             let verdict = message.map_or(Verdict::Unspecified, |(_, verdict)| verdict_of(verdict));
-            for of_stream in statistics.partitions.iter_mut().filter(|p| p.partition.stream == stream) {
-                of_stream.events += if verdict == Verdict::Duplicate { 0 } else { count };
-                of_stream.bytes += bytes;
+            if let Some(counted) = statistics.partitions.iter_mut().find(|p| p.partition == partition) {
+                counted.events += if verdict == Verdict::Duplicate { 0 } else { count };
+                counted.bytes += bytes;
             }
             if let Some(name) = message.and_then(|(feed, _)| feeds.get(&feed)) {
                 let feed = by_name.entry(name).or_default();

@@ -1,13 +1,20 @@
-//! What a backend does: it stores the rows of a batch, all or none, and finds them again. Everything else is shared.
+//! What a backend does that has one writer: it stores the rows of a batch, all or none, and finds them again. Everything
+//! else is shared.
 
 use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
 };
 
-use weft_model::{EventId, Partition, Position, Pseudonym, Stream, Verdict};
+use weft_model::{EventId, Partition, Position, Pseudonym, Verdict};
 
-use crate::{ReadError, ReadLimit, Statistics, Stored, error::Cause, seal::Sealed};
+use crate::{
+    ReadError, ReadLimit, Statistics, Stored,
+    batch::Place,
+    error::Cause,
+    partitions::{Partitions, PerPartition},
+    seal::Sealed,
+};
 
 /// The reading half of a backend, used by many tasks at once.
 pub trait Storage: Send + Sync + 'static {
@@ -19,13 +26,24 @@ pub trait Storage: Send + Sync + 'static {
         limit: ReadLimit,
     ) -> impl Future<Output = Result<Vec<Stored>, ReadError>> + Send;
 
-    /// Number of events in each partition.
-    fn sizes(&self) -> impl Future<Output = Result<[u64; 4], ReadError>> + Send;
+    /// Number of events in `partition`.
+    fn size(&self, partition: Partition) -> impl Future<Output = Result<u64, ReadError>> + Send;
 
     /// Counts of everything.
     fn statistics(&self) -> impl Future<Output = Result<Statistics, ReadError>> + Send;
 
-    /// Releases files.
+    /// From now on what is appended to `partition`, by whomever, is noticed soon: someone waits for it.
+    fn watch(&self, partition: Partition) -> impl Future<Output = Result<(), ReadError>> + Send {
+        let _ = partition;
+        async { Ok(()) }
+    }
+
+    /// Whether everything that the log needs answers now.
+    fn check(&self) -> impl Future<Output = Result<(), ReadError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Releases files and connections.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -45,9 +63,9 @@ pub(crate) trait Writing: Send + 'static {
 }
 
 /// Where the rows of a backend end.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ends {
-    pub(crate) sizes: [u64; 4],
+    pub(crate) sizes: PerPartition<u64>,
     /// The first key slot that no source record has.
     pub(crate) next_key_slot: u64,
     /// Number of every feed name.
@@ -65,7 +83,7 @@ pub(crate) struct MessageKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KnownMessage {
     pub(crate) event_id: EventId,
-    pub(crate) position: Position,
+    pub(crate) place: Place,
     pub(crate) verdict: Verdict,
 }
 
@@ -81,19 +99,18 @@ pub(crate) struct Questions {
 /// What is stored already.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
+    /// In the order in which they came.
     pub(crate) messages: HashMap<MessageKey, Vec<KnownMessage>>,
-    pub(crate) named: HashMap<EventId, Position>,
+    pub(crate) named: HashMap<EventId, Place>,
     pub(crate) key_slots: HashMap<Pseudonym, u64>,
 }
 
 /// The rows of one batch.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    /// By stream, in the order of their offsets.
-    pub(crate) events: [Vec<Sealed>; 4],
-    /// Offset of the first new event of each stream.
-    pub(crate) first: [u64; 4],
-    pub(crate) messages: Vec<(MessageKey, KnownMessage)>,
+    /// Of each partition in the order of their offsets.
+    pub(crate) events: Vec<(Position, Sealed)>,
+    pub(crate) messages: Vec<(MessageKey, EventId, Position, Verdict)>,
     pub(crate) named: Vec<(EventId, Position)>,
     /// Feeds named for the first time.
     pub(crate) feeds: Vec<(u32, String)>,
@@ -106,7 +123,7 @@ pub(crate) struct Rows {
 /// What is counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Counted {
-    pub(crate) stream: Stream,
+    pub(crate) partition: Partition,
     /// Feed and verdict, for a message.
     pub(crate) message: Option<(u32, i32)>,
 }
@@ -118,27 +135,9 @@ pub(crate) struct Count {
     pub(crate) bytes: u64,
 }
 
-/// The partitions that these backends have: number 0 of each stream.
-pub(crate) fn partitions() -> [Partition; 4] {
-    Stream::ALL.map(|stream| stream.partition(0))
-}
-
-/// The one that belongs to `stream` of four in the order of [`Stream::ALL`].
-pub(crate) fn of<T>([feed, identity, control, access]: &[T; 4], stream: Stream) -> &T {
-    match stream {
-        Stream::Feed => feed,
-        Stream::Identity => identity,
-        Stream::Control => control,
-        Stream::Access => access,
-    }
-}
-
-/// As [`of`], to change it.
-pub(crate) fn of_mut<T>([feed, identity, control, access]: &mut [T; 4], stream: Stream) -> &mut T {
-    match stream {
-        Stream::Feed => feed,
-        Stream::Identity => identity,
-        Stream::Control => control,
-        Stream::Access => access,
+impl Ends {
+    /// Those of a log without events.
+    pub(crate) fn empty(partitions: Partitions, next_key_slot: u64) -> Self {
+        Self { sizes: PerPartition::zero(partitions), next_key_slot, feeds: HashMap::new() }
     }
 }

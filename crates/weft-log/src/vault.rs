@@ -1,27 +1,29 @@
-//! The key vault: a directory apart from the log. Whoever holds both can read events; destroying a key shreds every event
-//! that was sealed with it, in every copy of the log.
+//! The key vault, apart from the log. Whoever holds both can read events; destroying a key shreds every event that was
+//! sealed with it, in every copy of the log.
 //!
 //! ```text
 //!  node.key   64 hexadecimal digits, readable by the owner only: wraps every key below
-//!  keys       slots of 64 bytes: nonce 12 | wrapped key 32 + tag 16 | check 4
+//!  slots      of 64 bytes: nonce 12 | wrapped key 32 + tag 16 | check 4
 //!             slot 0   seals events that are about no source record
 //!             slot 1   makes pseudonyms and event ids
-//!             slot 2.. one per source record, made in blocks of 1,024 ahead of use: one fsync a block
+//!             slot 2.. one per source record
 //! ```
 //!
-//! A slot of zeros is a destroyed key. Which source record has which slot is known to the log, not to the vault. Random
-//! nonces bear 2^32 events under one key.
+//! The slots of an embedded log lie in a file beside the node key ([`file`]); those of a log that many nodes share lie in a
+//! table ([`table`]), and each node has a copy of the node key. Random nonces bear 2^32 events under one key.
+
+mod file;
+#[cfg(feature = "kafka")]
+mod table;
 
 use std::{
+    error::Error,
     fmt,
     fs::{self, File, Permissions},
     io::{self, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use aws_lc_rs::{
@@ -30,12 +32,17 @@ use aws_lc_rs::{
 };
 use weft_model::Random;
 
+#[cfg(feature = "kafka")]
+use std::collections::HashMap;
+
 use crate::generations::Generations;
+use file::KeyFile;
+#[cfg(feature = "kafka")]
+pub(crate) use table::KeyTable;
 
 const SLOT_BYTES: usize = 64;
 const NONCE_BYTES: usize = 12;
 const WRAPPED_BYTES: usize = 48;
-const BLOCK_SLOTS: u64 = 1024;
 /// Unwrapped keys held in memory: 32 bytes each, twice as many at most.
 const CACHE_KEYS: usize = 32 * 1024;
 
@@ -45,17 +52,38 @@ const NAMES_SLOT: u64 = 1;
 /// The first slot that a source record may have.
 pub(crate) const FIRST_RECORD_SLOT: u64 = 2;
 
+/// A wrapped key as it is stored.
+pub(crate) type Slot = [u8; SLOT_BYTES];
+
 /// An open key vault.
 pub struct Vault {
+    /// Where the node key is.
     dir: PathBuf,
     wrap: LessSafeKey,
     random: Arc<dyn Random>,
-    keys: File,
-    /// Slots that are known to be durable.
-    slots: AtomicU64,
-    refilling: Mutex<()>,
+    slots: Slots,
     cache: Mutex<Generations<u64, [u8; 32]>>,
+    /// Why keys of a database could not be had when they were loaded.
+    #[cfg(feature = "kafka")]
+    unusable: Mutex<Generations<u64, Unusable>>,
     names: [u8; 32],
+}
+
+/// Why a key cannot be used.
+#[cfg(feature = "kafka")]
+#[derive(Debug, Clone, Copy)]
+enum Unusable {
+    Absent,
+    Shredded,
+    Damaged,
+    WrongNodeKey,
+}
+
+/// Where the wrapped keys are.
+enum Slots {
+    File(KeyFile),
+    #[cfg(feature = "kafka")]
+    Table(KeyTable),
 }
 
 /// Why the vault does not do what it was asked.
@@ -117,6 +145,9 @@ pub enum VaultError {
         /// Its number.
         slot: u64,
     },
+    /// The database that the keys are in cannot be used now.
+    #[error("keys cannot be read or written in the database")]
+    Database(#[source] Box<dyn Error + Send + Sync>),
     /// The files cannot be used now.
     #[error("{} cannot be read or written", path.display())]
     Io {
@@ -140,8 +171,7 @@ impl Vault {
         random.fill(&mut node);
         let digits: String = node.iter().map(|byte| format!("{byte:02x}")).collect();
         write_new(&node_path(dir), format!("{digits}\n").as_bytes())?;
-        let block = make_slots(&wrapping_key(&node, dir)?, random, 0, BLOCK_SLOTS, dir)?;
-        write_new(&keys_path(dir), &block)?;
+        KeyFile::create(dir, &wrapping_key(&node, dir)?, random)?;
         File::open(dir).and_then(|d| d.sync_all()).map_err(io_at(dir))
     }
 
@@ -151,48 +181,136 @@ impl Vault {
     /// [`VaultError`], each saying what to do.
     pub fn open(dir: &Path, random: Arc<dyn Random>) -> Result<Self, VaultError> {
         let wrap = wrapping_key(&read_node_key(&node_path(dir))?, dir)?;
-        let path = keys_path(dir);
-        let keys = File::open(&path).map_err(missing_or_io(&path))?;
-        let slots = AtomicU64::new(0);
-        let cache = Mutex::new(Generations::new(CACHE_KEYS));
-        let refilling = Mutex::new(());
-        let mut vault = Self { dir: dir.to_owned(), wrap, random, keys, slots, refilling, cache, names: [0; 32] };
-        vault.unwrap_slot(GENERAL_SLOT)?;
-        vault.names = vault.unwrap_slot(NAMES_SLOT)?;
-        Ok(vault)
+        let file = KeyFile::open(dir)?;
+        let unwrapped = |slot| unwrap(&wrap, slot, file.read(slot)?, dir);
+        let (general, names) = (unwrapped(GENERAL_SLOT)?, unwrapped(NAMES_SLOT)?);
+        Ok(Self::new(dir, wrap, random, Slots::File(file), general, names))
     }
 
-    /// Destroys the key in `slot`: what it sealed can never be opened again. Durable when it returns.
+    /// Opens a vault whose slots lie in a database, with the node key in `dir`; makes the keys of the whole log where there
+    /// are none, however many nodes do so at once.
+    #[cfg(feature = "kafka")]
+    pub(crate) async fn open_shared(dir: &Path, table: KeyTable, random: Arc<dyn Random>) -> Result<Self, VaultError> {
+        let wrap = wrapping_key(&read_node_key(&node_path(dir))?, dir)?;
+        let whole_log = [GENERAL_SLOT, NAMES_SLOT];
+        for slot in whole_log {
+            table.insert_new(slot, &wrap_new(&wrap, &*random, slot, dir)?).await?;
+        }
+        let mut keys = [[0; 32]; 2];
+        for (slot, wrapped) in table.read(&whole_log).await? {
+            if let Some(key) = usize::try_from(slot).ok().and_then(|slot| keys.get_mut(slot)) {
+                *key = unwrap(&wrap, slot, wrapped, dir)?;
+            }
+        }
+        let [general, names] = keys;
+        Ok(Self::new(dir, wrap, random, Slots::Table(table), general, names))
+    }
+
+    fn new(
+        dir: &Path,
+        wrap: LessSafeKey,
+        random: Arc<dyn Random>,
+        slots: Slots,
+        general: [u8; 32],
+        names: [u8; 32],
+    ) -> Self {
+        let mut cache = Generations::new(CACHE_KEYS);
+        cache.insert(GENERAL_SLOT, general);
+        Self {
+            dir: dir.to_owned(),
+            wrap,
+            random,
+            slots,
+            cache: Mutex::new(cache),
+            #[cfg(feature = "kafka")]
+            unusable: Mutex::new(Generations::new(CACHE_KEYS)),
+            names,
+        }
+    }
+
+    /// Destroys the key in `slot`: what it sealed can never be opened again. Durable when it returns. Another node that
+    /// shares the keys and has used this one lately may hold it in memory until it needs the room.
     ///
     /// # Errors
-    /// [`VaultError::NotShreddable`] for the two keys of the whole log, [`VaultError::Absent`], [`VaultError::Io`].
-    pub fn shred(&self, slot: u64) -> Result<(), VaultError> {
+    /// [`VaultError::NotShreddable`] for the two keys of the whole log, [`VaultError::Absent`], [`VaultError::Io`],
+    /// [`VaultError::Database`].
+    pub async fn shred(&self, slot: u64) -> Result<(), VaultError> {
         if slot < FIRST_RECORD_SLOT {
             return Err(VaultError::NotShreddable { slot });
         }
-        if slot >= self.slots()? {
-            return Err(VaultError::Absent { slot });
+        match &self.slots {
+            Slots::File(file) => file.destroy(slot)?,
+            #[cfg(feature = "kafka")]
+            Slots::Table(table) => table.destroy(slot).await?,
         }
-        let path = keys_path(&self.dir);
-        let file = File::options().write(true).open(&path).map_err(missing_or_io(&path))?;
-        file.write_all_at(&[0; SLOT_BYTES], slot * SLOT_BYTES as u64).map_err(io_at(&path))?;
-        file.sync_all().map_err(io_at(&path))?;
         lock(&self.cache).remove(&slot);
         Ok(())
     }
 
-    /// The key in `slot`, ready to seal and open. A cache miss reads 64 bytes of a file.
+    /// The key in `slot`, ready to seal and open. One that is not remembered is read from the file; one that lies in a
+    /// database must have been loaded.
     pub(crate) fn key(&self, slot: u64) -> Result<LessSafeKey, VaultError> {
         let cached = lock(&self.cache).get(&slot);
         let key = match cached {
             Some(key) => key,
             None => {
-                let key = self.unwrap_slot(slot)?;
-                lock(&self.cache).insert(slot, key);
-                key
+                let wrapped = match &self.slots {
+                    Slots::File(file) => file.read(slot)?,
+                    #[cfg(feature = "kafka")]
+                    Slots::Table(_) => return Err(self.not_loaded(slot)),
+                };
+                self.remember(slot, wrapped)?
             }
         };
         UnboundKey::new(&AES_256_GCM, &key).map(LessSafeKey::new).map_err(|_| VaultError::Damaged { slot })
+    }
+
+    /// Reads the keys of all these slots at once, so that each is remembered when it is asked for; why one cannot be had is
+    /// told then.
+    #[cfg(feature = "kafka")]
+    pub(crate) async fn load(&self, slots: impl IntoIterator<Item = u64>) -> Result<(), VaultError> {
+        let Slots::Table(table) = &self.slots else { return Ok(()) };
+        let mut unknown: Vec<u64> = {
+            let mut cache = lock(&self.cache);
+            slots.into_iter().filter(|slot| cache.get(slot).is_none()).collect()
+        };
+        unknown.sort_unstable();
+        unknown.dedup();
+        if !unknown.is_empty() {
+            let mut found: HashMap<u64, Slot> = table.read(&unknown).await?.into_iter().collect();
+            for slot in unknown {
+                let loaded = match found.remove(&slot) {
+                    Some(wrapped) => self.remember(slot, wrapped),
+                    None => Err(VaultError::Absent { slot }),
+                };
+                let mut unusable = lock(&self.unusable);
+                match loaded {
+                    Ok(_) => unusable.remove(&slot),
+                    Err(VaultError::Shredded { .. }) => unusable.insert(slot, Unusable::Shredded),
+                    Err(VaultError::Absent { .. }) => unusable.insert(slot, Unusable::Absent),
+                    Err(VaultError::WrongNodeKey { .. }) => unusable.insert(slot, Unusable::WrongNodeKey),
+                    Err(_) => unusable.insert(slot, Unusable::Damaged),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "kafka")]
+    fn not_loaded(&self, slot: u64) -> VaultError {
+        match lock(&self.unusable).get(&slot) {
+            Some(Unusable::Absent) => VaultError::Absent { slot },
+            Some(Unusable::Shredded) => VaultError::Shredded { slot },
+            Some(Unusable::Damaged) => VaultError::Damaged { slot },
+            Some(Unusable::WrongNodeKey) => VaultError::WrongNodeKey { dir: self.dir.clone() },
+            None => VaultError::Database("the key is not loaded".into()),
+        }
+    }
+
+    /// A new key for `slot`, to be stored; only [`remember`](Self::remember) makes it known here.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn make(&self, slot: u64) -> Result<Slot, VaultError> {
+        wrap_new(&self.wrap, self.random(), slot, &self.dir)
     }
 
     /// The key of pseudonyms and event ids.
@@ -204,54 +322,38 @@ impl Vault {
         &*self.random
     }
 
-    /// Number of slots made so far.
-    pub(crate) fn slots(&self) -> Result<u64, VaultError> {
-        let path = keys_path(&self.dir);
-        let bytes = self.keys.metadata().map_err(io_at(&path))?.len();
-        let slots = bytes / SLOT_BYTES as u64;
-        self.slots.store(slots, Ordering::Release);
-        Ok(slots)
+    /// Number of slots that were made ahead of use; zero where they are made when they are needed.
+    pub(crate) fn slots_made(&self) -> Result<u64, VaultError> {
+        match &self.slots {
+            Slots::File(file) => file.slots(),
+            #[cfg(feature = "kafka")]
+            Slots::Table(_) => Ok(0),
+        }
     }
 
-    /// True where fewer than half a block of slots is left from `next` on.
+    /// True where few of the slots that were made ahead of use are left from `next` on.
     pub(crate) fn runs_low(&self, next: u64) -> bool {
-        next + BLOCK_SLOTS / 2 > self.slots.load(Ordering::Acquire)
+        match &self.slots {
+            Slots::File(file) => file.runs_low(next),
+            #[cfg(feature = "kafka")]
+            Slots::Table(_) => false,
+        }
     }
 
-    /// Makes keys until there are a block's worth from `next` on. Blocks on the disk.
+    /// Makes keys ahead of use until there are enough from `next` on. Blocks on the disk.
     pub(crate) fn refill(&self, next: u64) -> Result<(), VaultError> {
-        let _one_at_a_time = lock(&self.refilling);
-        let path = keys_path(&self.dir);
-        let mut slots = self.slots()?;
-        while slots < next + BLOCK_SLOTS {
-            let block = make_slots(&self.wrap, self.random(), slots, BLOCK_SLOTS, &self.dir)?;
-            let file = File::options().write(true).open(&path).map_err(missing_or_io(&path))?;
-            file.write_all_at(&block, slots * SLOT_BYTES as u64).map_err(io_at(&path))?;
-            file.sync_all().map_err(io_at(&path))?;
-            slots = self.slots()?;
+        match &self.slots {
+            Slots::File(file) => file.refill(next, &self.wrap, self.random()),
+            #[cfg(feature = "kafka")]
+            Slots::Table(_) => Ok(()),
         }
-        Ok(())
     }
 
-    fn unwrap_slot(&self, slot: u64) -> Result<[u8; 32], VaultError> {
-        if slot >= self.slots.load(Ordering::Acquire) && slot >= self.slots()? {
-            return Err(VaultError::Absent { slot });
-        }
-        let mut bytes = [0; SLOT_BYTES];
-        let path = keys_path(&self.dir);
-        self.keys.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64).map_err(io_at(&path))?;
-        if bytes == [0; SLOT_BYTES] {
-            return Err(VaultError::Shredded { slot });
-        }
-        let (kept, stored_check) = bytes.split_at_mut(NONCE_BYTES + WRAPPED_BYTES);
-        if check(kept) != *stored_check {
-            return Err(VaultError::Damaged { slot });
-        }
-        let (nonce, wrapped) = kept.split_at_mut(NONCE_BYTES);
-        let wrong = || VaultError::WrongNodeKey { dir: self.dir.clone() };
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;
-        let key = self.wrap.open_in_place(nonce, Aad::from(slot.to_be_bytes()), wrapped).map_err(|_| wrong())?;
-        <[u8; 32]>::try_from(&*key).map_err(|_| VaultError::Damaged { slot })
+    /// Unwraps what is stored in `slot`, and keeps it in memory.
+    pub(crate) fn remember(&self, slot: u64, wrapped: Slot) -> Result<[u8; 32], VaultError> {
+        let key = unwrap(&self.wrap, slot, wrapped, &self.dir)?;
+        lock(&self.cache).insert(slot, key);
+        Ok(key)
     }
 }
 
@@ -261,26 +363,32 @@ impl fmt::Debug for Vault {
     }
 }
 
-/// `count` new slots from number `first` on.
-fn make_slots(
-    wrap: &LessSafeKey,
-    random: &dyn Random,
-    first: u64,
-    count: u64,
-    dir: &Path,
-) -> Result<Vec<u8>, VaultError> {
-    let mut bytes = Vec::with_capacity(SLOT_BYTES * BLOCK_SLOTS as usize);
-    for slot in first..first + count {
-        let (mut nonce, mut key) = ([0; NONCE_BYTES], vec![0; 32]);
-        random.fill(&mut nonce);
-        random.fill(&mut key);
-        wrap.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(slot.to_be_bytes()), &mut key)
-            .map_err(|_| VaultError::WrongNodeKey { dir: dir.to_owned() })?;
-        let kept = [&nonce[..], &key].concat();
-        bytes.extend_from_slice(&kept);
-        bytes.extend_from_slice(&check(&kept));
+/// A new key, wrapped.
+fn wrap_new(wrap: &LessSafeKey, random: &dyn Random, slot: u64, dir: &Path) -> Result<Slot, VaultError> {
+    let (mut nonce, mut key) = ([0; NONCE_BYTES], vec![0; 32]);
+    random.fill(&mut nonce);
+    random.fill(&mut key);
+    wrap.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(slot.to_be_bytes()), &mut key)
+        .map_err(|_| VaultError::WrongNodeKey { dir: dir.to_owned() })?;
+    let kept = [&nonce[..], &key].concat();
+    let check = check(&kept);
+    let bytes = [&kept[..], &check].concat();
+    bytes.try_into().map_err(|_| VaultError::Damaged { slot })
+}
+
+fn unwrap(wrap: &LessSafeKey, slot: u64, mut bytes: Slot, dir: &Path) -> Result<[u8; 32], VaultError> {
+    if bytes == [0; SLOT_BYTES] {
+        return Err(VaultError::Shredded { slot });
     }
-    Ok(bytes)
+    let (kept, stored_check) = bytes.split_at_mut(NONCE_BYTES + WRAPPED_BYTES);
+    if check(kept) != *stored_check {
+        return Err(VaultError::Damaged { slot });
+    }
+    let (nonce, wrapped) = kept.split_at_mut(NONCE_BYTES);
+    let wrong = || VaultError::WrongNodeKey { dir: dir.to_owned() };
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;
+    let key = wrap.open_in_place(nonce, Aad::from(slot.to_be_bytes()), wrapped).map_err(|_| wrong())?;
+    <[u8; 32]>::try_from(&*key).map_err(|_| VaultError::Damaged { slot })
 }
 
 /// Tells damage from a wrong node key: the first four bytes of the SHA-256 of what the slot keeps.
@@ -327,10 +435,6 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), VaultError> {
 
 fn node_path(dir: &Path) -> PathBuf {
     dir.join("node.key")
-}
-
-fn keys_path(dir: &Path) -> PathBuf {
-    dir.join("keys")
 }
 
 fn io_at(path: &Path) -> impl Fn(io::Error) -> VaultError + '_ {

@@ -1,18 +1,25 @@
 //! The one writer: takes every call that waits, stores them in one transaction, and only then answers.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use weft_model::{Position, Pseudonym, Verdict};
+
 use crate::{
-    Receipt,
-    batch::{self, Decider, Entry},
+    Receipt, Stored, Vault,
+    batch::{self, Decided, Decider, Entry},
     error::Cause,
     keys::Allocator,
     log::Shared,
+    partitions::PerPartition,
+    seal::Sealed,
     storage::{Ends, Known, Rows, Writing},
 };
 
@@ -99,47 +106,116 @@ impl<W: Writing> Writer<W> {
             Some(ends) => ends,
             None => self.resume().await?,
         };
-        let (questions, mut known, feeds) = batch::questions(&mut ends, &self.shared.keys, calls.iter().flatten());
+        let feeds = number_feeds(&mut ends, calls.iter().flatten());
+        let (questions, known) = batch::questions(&ends.feeds, &self.shared.keys, calls.iter().flatten());
         let found = self.writing.find(&questions).await?;
-        known = Known { key_slots: known.key_slots.into_iter().chain(found.key_slots).collect(), ..found };
+        let mut known = Known { key_slots: known.key_slots.into_iter().chain(found.key_slots).collect(), ..found };
         let mut unknown = questions.records;
         unknown.retain(|record| !known.key_slots.contains_key(record));
         let (given, next_key_slot) = self.allocator.give(unknown, ends.next_key_slot).await?;
         known.key_slots.extend(&given);
         let slots = known.key_slots.clone();
 
-        let vault = &self.shared.vault;
-        let rows = Rows { feeds, key_slots: given.into_iter().collect(), ..Rows::default() };
-        let mut decider = Decider::new(vault, &ends, known, rows);
-        let mut answers = Vec::with_capacity(calls.len());
+        let mut decider = Decider::new(&ends.feeds, known);
+        let mut decided = Vec::with_capacity(calls.len());
         for call in calls {
             // A key that is lost stops its own call only.
-            let sealed = call.into_iter().map(|entry| entry.sealed(vault, &slots)).collect::<Result<Vec<_>, _>>();
-            answers.push(match sealed {
-                Ok(entries) => Ok(entries.into_iter().map(|entry| decider.decide(entry)).collect::<Result<_, _>>()?),
+            decided.push(match seal(&self.shared.vault, call, &slots) {
+                Ok(entries) => {
+                    let decisions = entries.into_iter().map(|entry| decider.decide(&entry.head, entry.body));
+                    Ok(decisions.collect::<Result<Vec<_>, _>>()?)
+                }
                 Err(cause) => Err(cause),
             });
         }
-        let (rows, sizes) = decider.finish();
+        let rows = Rows { feeds, key_slots: given.into_iter().collect(), ..Rows::default() };
+        let mut sizes = ends.sizes.clone();
+        let (rows, positions) = place(&self.shared.vault, decider.finish(), rows, &mut sizes)?;
         self.writing.store(&rows).await?;
         self.ends = Some(Ends { sizes, next_key_slot, ..ends });
         self.shared.keys.remember(slots);
-        self.shared.tail.publish(rows.events);
-        Ok(answers)
+        let stored = |(position, Sealed { bytes, leaf })| Stored { position, bytes, leaf };
+        self.shared.tail.publish(rows.events.into_iter().map(stored));
+        let receipts = |decisions| batch::receipts(decisions, &positions);
+        decided
+            .into_iter()
+            .map(|call| {
+                Ok(match call {
+                    Ok(decisions) => Ok(receipts(decisions)?),
+                    Err(cause) => Err(cause),
+                })
+            })
+            .collect()
     }
 
     /// Where storage ends after a failure. What that batch stored after all, against what its callers were told, becomes
     /// visible now.
     async fn resume(&mut self) -> Result<Ends, Cause> {
         let ends = self.writing.resume().await?;
-        self.shared.tail.grow(ends.sizes);
+        for (partition, size) in ends.sizes.iter() {
+            self.shared.tail.grow(partition, *size);
+        }
         Ok(ends)
     }
 }
 
+fn seal(vault: &Vault, call: Vec<Entry>, slots: &HashMap<Pseudonym, u64>) -> Result<Vec<Entry<Sealed>>, Cause> {
+    let mut sealed = Vec::with_capacity(call.len());
+    for entry in call {
+        sealed.push(entry.sealed(vault, slots)?);
+    }
+    Ok(sealed)
+}
+
+/// The rows of what was decided, each new event behind those that its partition has, and where that is.
+fn place(
+    vault: &Vault,
+    decided: Decided<Sealed>,
+    mut rows: Rows,
+    sizes: &mut PerPartition<u64>,
+) -> Result<(Rows, Vec<Position>), Cause> {
+    rows.counts = decided.duplicates;
+    let mut positions = Vec::with_capacity(decided.new.len());
+    for new in decided.new {
+        let counted = new.counted();
+        let sealed = match &new.message {
+            Some(message) if message.verdict == Verdict::Conflict => {
+                new.body.with_verdict(vault, Verdict::Conflict)?
+            }
+            _ => new.body,
+        };
+        let size = sizes.get_mut(new.partition).ok_or_else(|| Cause::new("event of no partition"))?;
+        let position = new.partition.at(*size);
+        *size += 1;
+        let count = rows.counts.entry(counted).or_default();
+        count.count += 1;
+        count.bytes += sealed.bytes.len() as u64;
+        match new.message {
+            Some(message) => rows.messages.push((message.key, new.event_id, position, message.verdict)),
+            None => rows.named.push((new.event_id, position)),
+        }
+        rows.events.push((position, sealed));
+        positions.push(position);
+    }
+    Ok((rows, positions))
+}
+
+/// Gives feeds that are new their numbers; returns them.
+fn number_feeds<'e>(ends: &mut Ends, entries: impl Iterator<Item = &'e Entry>) -> Vec<(u32, String)> {
+    let unknown = batch::unknown_feeds(&ends.feeds, entries);
+    // There are not four billion feeds.
+    let numbered: Vec<_> = (ends.feeds.len() as u32..).zip(unknown).collect();
+    ends.feeds.extend(numbered.iter().map(|(number, name)| (name.clone(), *number)));
+    numbered
+}
+
 /// The first call and every other one that waits, within the bounds. A call that is being sealed is nearly here, and one
 /// fsync for it and the others is cheaper than two: the writer lets those go first, a few times.
-async fn collect(first: Submission, queue: &mut mpsc::Receiver<Submission>, sealing: &AtomicUsize) -> Vec<Submission> {
+pub(crate) async fn collect(
+    first: Submission,
+    queue: &mut mpsc::Receiver<Submission>,
+    sealing: &AtomicUsize,
+) -> Vec<Submission> {
     let (mut drafts, mut bytes) = (first.entries.len(), first.bytes);
     let mut batch = vec![first];
     let mut patience = YIELDS_MAX;

@@ -247,14 +247,14 @@ async fn a_destroyed_key_shreds_its_record_only() {
     append(&log, 0..3).await;
     let stored = suite::read_all(&log, FEED.at(0)).await;
     let before = fs::read(dir.path().join("vault/keys")).unwrap();
-    vault.shred(3).unwrap();
+    vault.shred(3).await.unwrap();
     check_error(
-        vault.shred(0).unwrap_err(),
+        vault.shred(0).await.unwrap_err(),
         &dir,
         expect!["key slot 0 belongs to the whole log and is never destroyed"],
     );
     check_error(
-        vault.shred(1 << 40).unwrap_err(),
+        vault.shred(1 << 40).await.unwrap_err(),
         &dir,
         expect!["key slot 1099511627776 is not in the vault: it is older than the log"],
     );

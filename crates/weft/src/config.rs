@@ -1,6 +1,8 @@
 //! The node's configuration: one typed struct, read once, passed down by value.
 
 use std::{
+    collections::BTreeMap,
+    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -19,6 +21,11 @@ pub(crate) struct Config {
     pub(crate) grpc: Grpc,
     /// Certificates for feeds whose registration asks for TLS.
     pub(crate) tls: Option<Tls>,
+    /// The log's brokers. Only together with `postgres`, which keeps the log's inbox and keys; without, the log is embedded.
+    pub(crate) kafka: Option<Kafka>,
+    #[allow(dead_code, reason = "the backends that read them are being built")]
+    /// The read model's database, and with `kafka` that of the inbox and the keys; without, both are files in `data`.
+    pub(crate) postgres: Option<Postgres>,
     /// Who the command line asks as, unless its options say otherwise.
     pub(crate) operator: Operator,
 }
@@ -45,6 +52,44 @@ pub(crate) struct Tls {
     /// PEM: the authorities whose client certificates a mutual feed accepts.
     pub(crate) client_ca: Option<PathBuf>,
 }
+
+#[allow(dead_code, reason = "the backends that read them are being built")]
+/// Topics `PREFIX.feed`, `PREFIX.identity`, `PREFIX.control` and `PREFIX.access`, made with these settings where they are
+/// missing and refused where they differ.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kafka {
+    /// Addresses, separated by commas.
+    pub(crate) brokers: String,
+    #[serde(default = "default_prefix")]
+    pub(crate) prefix: String,
+    /// Partitions of the stream `feed`, for the life of the log. The other streams have one.
+    #[serde(default = "default_feed_partitions")]
+    pub(crate) feed_partitions: u32,
+    /// Copies of every partition.
+    #[serde(default = "default_replication")]
+    pub(crate) replication: u16,
+    /// Copies that must be in step before an event counts as stored. By default all but one: a broker may be away.
+    min_insync_replicas: Option<u16>,
+    /// Passed to librdkafka as they are: SASL, TLS and whatever else the brokers ask of their clients.
+    #[serde(default)]
+    pub(crate) properties: Properties,
+}
+
+#[allow(dead_code, reason = "the backends that read them are being built")]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Postgres {
+    pub(crate) url: Secret,
+}
+
+/// A text that may hold a password: it is shown to nobody.
+#[derive(Clone, Deserialize)]
+pub(crate) struct Secret(String);
+
+/// Settings of librdkafka by name. Their values may be passwords: only their names are shown.
+#[derive(Clone, Default, Deserialize)]
+pub(crate) struct Properties(pub(crate) BTreeMap<String, String>);
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -76,7 +121,32 @@ impl Config {
         if config.keys.starts_with(&config.data) {
             bail!("{}: `keys` lies inside `data`: a copy of the log must not carry its keys", path.display());
         }
+        config.check_backends().with_context(|| path.display().to_string())?;
         Ok(config)
+    }
+
+    /// Refuses what can only go wrong later.
+    fn check_backends(&self) -> anyhow::Result<()> {
+        let Some(kafka) = &self.kafka else { return Ok(()) };
+        if self.postgres.is_none() {
+            bail!(
+                "[kafka] needs [postgres]: the inbox that tells repeats across connectors and the keys of the records are \
+                 kept there"
+            );
+        }
+        let Kafka { feed_partitions, replication, .. } = *kafka;
+        if !(1..=FEED_PARTITIONS_MAX).contains(&feed_partitions) {
+            bail!("kafka.feed_partitions is {feed_partitions}: 1 to {FEED_PARTITIONS_MAX} are possible");
+        }
+        let in_sync = kafka.min_insync_replicas();
+        if !(1..=replication).contains(&in_sync) {
+            bail!("kafka.min_insync_replicas is {in_sync}: with {replication} copies, 1 to {replication} are possible");
+        }
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if kafka.prefix.is_empty() || kafka.prefix.len() > 200 || !kafka.prefix.chars().all(good) {
+            bail!("kafka.prefix names topics: 1 to 200 letters, digits, dots, hyphens and underscores");
+        }
+        Ok(())
     }
 
     /// Folder of the log.
@@ -97,6 +167,47 @@ impl Config {
 
 fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+impl Kafka {
+    /// Copies that must be in step before an event counts as stored.
+    pub(crate) fn min_insync_replicas(&self) -> u16 {
+        self.min_insync_replicas.unwrap_or_else(|| self.replication.saturating_sub(1).max(1))
+    }
+}
+
+impl Secret {
+    #[allow(dead_code, reason = "the backends that read them are being built")]
+    /// The text itself, for whoever connects with it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+const FEED_PARTITIONS_MAX: u32 = 1024;
+
+fn default_prefix() -> String {
+    "weft".to_owned()
+}
+
+fn default_feed_partitions() -> u32 {
+    8
+}
+
+fn default_replication() -> u16 {
+    1
 }
 
 #[cfg(test)]
@@ -120,6 +231,52 @@ mod tests {
     #[test]
     fn what_init_writes_is_read() {
         assert!(read(crate::commands::init::CONFIG).unwrap().model_path().ends_with("data/readmodel.db"));
+    }
+
+    const KAFKA: &str = "[kafka]\nbrokers = \"127.0.0.1:9092\"\n";
+    const POSTGRES: &str = "[postgres]\nurl = \"postgres://weft:swordfish@127.0.0.1/weft\"\n";
+
+    #[test]
+    fn what_init_writes_is_read_with_its_comments_taken_away() {
+        fn uncommented(line: &str) -> Option<&str> {
+            line.strip_prefix("# ").filter(|setting| setting.starts_with(['[', '"']) || setting.contains(" = "))
+        }
+        let (before, backends) = crate::commands::init::CONFIG.split_once("# [kafka]").unwrap();
+        let lines: Vec<&str> = backends.lines().filter_map(uncommented).collect();
+        let config = read(&format!("{before}[kafka]\n{}\n", lines.join("\n"))).unwrap();
+        let kafka = config.kafka.unwrap();
+        assert_eq!(
+            (kafka.brokers.as_str(), kafka.prefix.as_str(), kafka.feed_partitions),
+            ("127.0.0.1:9092", "weft", 8)
+        );
+        assert_eq!((kafka.replication, kafka.min_insync_replicas()), (3, 2));
+        assert!(kafka.properties.0.contains_key("sasl.password"));
+        assert!(config.postgres.unwrap().url.reveal().starts_with("postgres://"));
+    }
+
+    #[test]
+    fn kafka_and_postgres_stand_together_or_not_at_all() {
+        assert!(read(&format!("{GOOD}{POSTGRES}")).unwrap().kafka.is_none());
+        let kafka = read(&format!("{GOOD}{KAFKA}{POSTGRES}")).unwrap().kafka.unwrap();
+        assert_eq!((kafka.replication, kafka.min_insync_replicas()), (1, 1));
+        refuse(&format!("{GOOD}{KAFKA}"), "DIR/weft.toml: [kafka] needs [postgres]");
+        for (wrong, wanted) in [
+            ("feed_partitions = 0", "1 to 1024"),
+            ("replication = 3\nmin_insync_replicas = 4", "with 3 copies, 1 to 3"),
+            ("replication = 0", "kafka.min_insync_replicas"),
+            ("prefix = \"a b\"", "kafka.prefix"),
+        ] {
+            refuse(&format!("{GOOD}{KAFKA}{wrong}\n{POSTGRES}"), wanted);
+        }
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        let properties = "[kafka.properties]\n\"sasl.password\" = \"swordfish\"\n";
+        let config = read(&format!("{GOOD}{KAFKA}{properties}{POSTGRES}")).unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("swordfish"), "{shown}");
+        assert!(shown.contains("sasl.password"));
     }
 
     #[test]

@@ -11,21 +11,18 @@ use sqlx::{
     Row, SqliteConnection,
     sqlite::{SqlitePool, SqliteRow},
 };
-use weft_model::{Position, Stream};
+use weft_model::{Partition, Position, Stream};
 
 use super::sql::{cause, is_damage};
 use crate::{
     ReadError, ReadLimit, Statistics, Stored,
     merkle::leaf_hash,
+    partitions::{Partitions, PerPartition},
     storage::{Count, Counted, Ends, Storage},
     vault::FIRST_RECORD_SLOT,
 };
 
 const DAMAGED: &str = "the database file is damaged: restore it from a copy";
-
-const ENDS: &str = "
-    SELECT (SELECT max(offset) FROM event_feed), (SELECT max(offset) FROM event_identity),
-      (SELECT max(offset) FROM event_control), (SELECT max(offset) FROM event_access)";
 
 /// The rows of a log in SQLite.
 pub struct Sqlite {
@@ -72,9 +69,9 @@ impl Storage for Sqlite {
         Ok(page)
     }
 
-    async fn sizes(&self) -> Result<[u64; 4], ReadError> {
+    async fn size(&self, partition: Partition) -> Result<u64, ReadError> {
         let mut connection = self.readers.acquire().await.map_err(unavailable)?;
-        sizes(&mut connection).await.map_err(unavailable)
+        size(&mut connection, partition).await.map_err(unavailable)
     }
 
     async fn statistics(&self) -> Result<Statistics, ReadError> {
@@ -84,7 +81,7 @@ impl Storage for Sqlite {
         let feeds = feeds(&mut transaction).await.map_err(unavailable)?;
         transaction.commit().await.map_err(unavailable)?;
         let feeds = feeds.into_iter().map(|(name, number)| (number, name)).collect();
-        Ok(Statistics::from_counts(counts, &feeds, disk_bytes(&self.dir)))
+        Ok(Statistics::from_counts(Partitions::SINGLE, counts, &feeds, disk_bytes(&self.dir)))
     }
 
     async fn close(&self) {
@@ -97,7 +94,13 @@ pub(crate) async fn ends(connection: &mut SqliteConnection) -> Result<Ends, sqlx
     let last: Option<i64> = sqlx::query_scalar("SELECT max(slot) FROM key_slot").fetch_one(&mut *connection).await?;
     let next_key_slot = last.map_or(FIRST_RECORD_SLOT, |slot| slot.unsigned_abs() + 1);
     let feeds = feeds(connection).await?.into_iter().collect();
-    Ok(Ends { sizes: sizes(connection).await?, next_key_slot, feeds })
+    let mut sizes = PerPartition::zero(Partitions::SINGLE);
+    for partition in Partitions::SINGLE.all() {
+        if let Some(known) = sizes.get_mut(partition) {
+            *known = size(connection, partition).await?;
+        }
+    }
+    Ok(Ends { sizes, next_key_slot, feeds })
 }
 
 /// Every count: one row for each stream, feed and verdict.
@@ -105,13 +108,14 @@ pub(crate) async fn counts(connection: &mut SqliteConnection) -> Result<Vec<(Cou
     let rows = sqlx::query("SELECT stream, feed, verdict, count, bytes FROM count").fetch_all(connection).await?;
     let counted = |row: SqliteRow| {
         let number = row.try_get(0)?;
-        let stream = stream_of(number).ok_or_else(|| sqlx::Error::Decode("stream number".into()))?;
+        let partition = stream_of(number).map(|stream| stream.partition(0));
+        let partition = partition.ok_or_else(|| sqlx::Error::Decode("stream number".into()))?;
         // A named event has the feed -1.
         let feed = u32::try_from(row.try_get::<i64, _>(1)?).ok();
         let verdict: i32 = row.try_get(2)?;
         let count =
             Count { count: row.try_get::<i64, _>(3)?.unsigned_abs(), bytes: row.try_get::<i64, _>(4)?.unsigned_abs() };
-        Ok((Counted { stream, message: feed.map(|feed| (feed, verdict)) }, count))
+        Ok((Counted { partition, message: feed.map(|feed| (feed, verdict)) }, count))
     };
     rows.into_iter().map(counted).collect()
 }
@@ -120,13 +124,18 @@ async fn feeds(connection: &mut SqliteConnection) -> Result<Vec<(String, u32)>, 
     sqlx::query_as("SELECT name, number FROM feed").fetch_all(connection).await
 }
 
-pub(crate) async fn sizes(connection: &mut SqliteConnection) -> Result<[u64; 4], sqlx::Error> {
-    let last = sqlx::query(ENDS).fetch_one(connection).await?;
-    let mut sizes = [0; 4];
-    for (column, size) in sizes.iter_mut().enumerate() {
-        *size = last.try_get::<Option<i64>, _>(column)?.map_or(0, |offset| offset.unsigned_abs() + 1);
+async fn size(connection: &mut SqliteConnection, partition: Partition) -> Result<u64, sqlx::Error> {
+    if partition.number != 0 {
+        return Ok(0);
     }
-    Ok(sizes)
+    let last = match partition.stream {
+        Stream::Feed => "SELECT max(offset) FROM event_feed",
+        Stream::Identity => "SELECT max(offset) FROM event_identity",
+        Stream::Control => "SELECT max(offset) FROM event_control",
+        Stream::Access => "SELECT max(offset) FROM event_access",
+    };
+    let last: Option<i64> = sqlx::query_scalar(last).fetch_one(connection).await?;
+    Ok(last.map_or(0, |offset| offset.unsigned_abs() + 1))
 }
 
 fn select(stream: Stream) -> &'static str {

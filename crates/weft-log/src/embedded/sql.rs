@@ -55,7 +55,7 @@ impl Pack {
         self.number(start << LENGTH_BITS | bytes as i64);
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 }

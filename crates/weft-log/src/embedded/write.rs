@@ -14,7 +14,7 @@ use super::{
     sql::{Pack, Parts, Texts, cause},
 };
 use crate::{
-    batch::verdict_of,
+    batch::{Place, verdict_of},
     error::Cause,
     storage::{Ends, Known, KnownMessage, Questions, Rows, Writing},
 };
@@ -184,7 +184,7 @@ fn add_known(known: &mut Known, row: &SqliteRow, questions: &Questions) -> Resul
         0 => {
             let key = questions.messages.get(number).ok_or(sqlx::Error::RowNotFound)?;
             let verdict = verdict_of(row.try_get(5)?);
-            let message = KnownMessage { event_id: EventId(id(row)?), position: position(row)?, verdict };
+            let message = KnownMessage { event_id: EventId(id(row)?), place: Place::At(position(row)?), verdict };
             let messages = known.messages.entry(key.clone()).or_default();
             // What is asked twice in one batch is found twice.
             if !messages.contains(&message) {
@@ -192,7 +192,7 @@ fn add_known(known: &mut Known, row: &SqliteRow, questions: &Questions) -> Resul
             }
         }
         1 => {
-            known.named.insert(EventId(id(row)?), position(row)?);
+            known.named.insert(EventId(id(row)?), Place::At(position(row)?));
         }
         _ => {
             known.key_slots.insert(Pseudonym(id(row)?), row.try_get::<i64, _>(4)?.unsigned_abs());
@@ -215,22 +215,27 @@ fn position(row: &SqliteRow) -> Result<Position, sqlx::Error> {
 fn pack_rows(rows: &Rows) -> [Pack; 9] {
     let mut packs: [Pack; 9] = Default::default();
     let [feed, identity, control, access, inbox, names, feeds, key_slots, counts] = &mut packs;
-    for (pack, (events, first)) in [feed, identity, control, access].into_iter().zip(rows.events.iter().zip(rows.first))
-    {
-        pack.first = first as i64;
-        pack.reserve(events.iter().map(|event| event.leaf.len() + event.bytes.len()).sum());
-        for event in events {
-            let start = pack.bytes(&event.leaf);
-            pack.bytes(&event.bytes);
-            pack.slice(start, event.bytes.len());
+    feed.reserve(rows.events.iter().map(|(_, event)| event.leaf.len() + event.bytes.len()).sum());
+    for (position, event) in &rows.events {
+        let pack = match position.partition.stream {
+            Stream::Feed => &mut *feed,
+            Stream::Identity => &mut *identity,
+            Stream::Control => &mut *control,
+            Stream::Access => &mut *access,
+        };
+        if pack.is_empty() {
+            pack.first = position.offset as i64;
         }
+        let start = pack.bytes(&event.leaf);
+        pack.bytes(&event.bytes);
+        pack.slice(start, event.bytes.len());
     }
-    for (key, message) in &rows.messages {
+    for (key, event_id, position, verdict) in &rows.messages {
         let start = inbox.bytes(&key.control_id);
-        inbox.bytes(&message.event_id.0);
-        let (stream, offset) = (number(message.position.partition.stream), message.position.offset as i64);
+        inbox.bytes(&event_id.0);
+        let (stream, offset) = (number(position.partition.stream), position.offset as i64);
         let bytes = key.control_id.len() as i64;
-        inbox.row(&[key.feed.into(), start, bytes, stream, offset, i32::from(message.verdict).into()]);
+        inbox.row(&[key.feed.into(), start, bytes, stream, offset, i32::from(*verdict).into()]);
     }
     for (event_id, position) in &rows.named {
         let start = names.bytes(&event_id.0);
@@ -246,7 +251,7 @@ fn pack_rows(rows: &Rows) -> [Pack; 9] {
     }
     for (counted, count) in &rows.counts {
         let (feed, verdict) = counted.message.map_or((-1, 0), |(feed, verdict)| (feed.into(), verdict.into()));
-        counts.row(&[number(counted.stream), feed, verdict, count.count as i64, count.bytes as i64]);
+        counts.row(&[number(counted.partition.stream), feed, verdict, count.count as i64, count.bytes as i64]);
     }
     packs
 }

@@ -70,3 +70,44 @@ pub(crate) fn notary(log: &weft_log::SharedLog, dir: &Path) -> weft_log::Notary 
         remembered: weft_log::Remembered::new(dir.join("checkpoint")),
     }
 }
+
+/// A log of its own on the services that the environment names, and the folder with its node key. None, and a word on
+/// stderr, where there are none; where services are required that is a failure.
+#[cfg(feature = "kafka")]
+#[allow(clippy::print_stderr, clippy::panic, reason = "a test says what it could not run")]
+pub(crate) fn kafka() -> Option<(weft_log::KafkaOptions, tempfile::TempDir)> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (Some(brokers), Some(postgres)) = (variable("WEFT_TEST_KAFKA"), variable("WEFT_TEST_POSTGRES")) else {
+        eprintln!("NOT RUN: needs WEFT_TEST_KAFKA and WEFT_TEST_POSTGRES");
+        assert!(variable("WEFT_REQUIRE_SERVICES").is_none_or(|value| value != "1"), "services are required");
+        return None;
+    };
+    static LOGS: AtomicU64 = AtomicU64::new(0);
+    let name = format!("weft_test_{}_{}", std::process::id(), LOGS.fetch_add(1, Ordering::Relaxed));
+    let dir = tempfile::tempdir().unwrap();
+    vault(&dir.path().join("vault"));
+    let options = weft_log::KafkaOptions {
+        brokers,
+        prefix: name.clone(),
+        feed_partitions: 4,
+        replication: 1,
+        min_insync_replicas: 1,
+        properties: Default::default(),
+        postgres,
+        schema: name,
+        keys: dir.path().join("vault"),
+        random: Arc::new(Unlike),
+        deliver_within: weft_log::KafkaOptions::DELIVER_WITHIN,
+    };
+    Some((options, dir))
+}
+
+/// Chance that differs from one log to the next, also where they share their options: nonces must not repeat.
+pub(crate) struct Unlike;
+
+impl Random for Unlike {
+    #[allow(clippy::disallowed_methods, reason = "nodes that share keys must not make the same nonces")]
+    fn fill(&self, bytes: &mut [u8]) {
+        aws_lc_rs::rand::fill(bytes).unwrap();
+    }
+}
