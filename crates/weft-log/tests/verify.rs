@@ -386,7 +386,7 @@ async fn damaged_keys_are_told_from_destroyed_ones() {
     site.check(false, &[]).await;
     // Destroyed on purpose: what it sealed cannot be read, and is proven all the same.
     fs::write(&keys, &good).unwrap();
-    site.vault().shred(5).unwrap();
+    site.vault().shred(5).await.unwrap();
     let report = site.check(true, &[]).await;
     assert!(report.shredded > 5 && report.opened + report.shredded == 127 + 3 + 6 + 3, "{report:?}");
     fs::write(&keys, &good[..18 * 64]).unwrap();

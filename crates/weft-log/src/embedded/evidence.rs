@@ -9,12 +9,12 @@ use futures::TryStreamExt;
 use sqlx::{Row, sqlite::SqlitePool};
 use weft_model::{Partition, Position, Stream, proto::event::Header};
 
-use super::{
+use super::{place, 
     APPLICATION_ID, FORMAT, OpenLogError, database,
     read::{failed, stream_of, unavailable},
     readers_of, refused,
 };
-use crate::{Evidence, Extent, Indexed, KeySlot, ReadError, ReadLimit, Stored, merkle::Hash, storage::partitions};
+use crate::{Evidence, Extent, Indexed, KeySlot, ReadError, ReadLimit, Stored, merkle::Hash, partitions::Partitions};
 
 /// A log in one SQLite file, as an auditor reads it.
 pub struct EmbeddedEvidence {
@@ -30,7 +30,7 @@ impl EmbeddedEvidence {
     pub async fn open(dir: impl AsRef<Path>) -> Result<Self, OpenLogError> {
         let dir = dir.as_ref().to_owned();
         if !database(&dir).exists() {
-            return Err(OpenLogError::Missing { dir });
+            return Err(OpenLogError::Missing { place: place(&dir) });
         }
         let readers = readers_of(&database(&dir));
         let numbers: (i64, i64) = sqlx::query_as(
@@ -41,10 +41,10 @@ impl EmbeddedEvidence {
         .map_err(refused(&dir))?;
         match numbers {
             (format, APPLICATION_ID) if format > FORMAT => {
-                Err(OpenLogError::NewerFormat { dir, format, known: FORMAT })
+                Err(OpenLogError::NewerFormat { place: place(&dir), format, known: FORMAT })
             }
             (_, APPLICATION_ID) => Ok(Self { readers, dir }),
-            _ => Err(OpenLogError::Damaged { dir, what: "log.db is not a log".to_owned() }),
+            _ => Err(OpenLogError::Damaged { place: place(&dir), what: "log.db is not a log".to_owned() }),
         }
     }
 
@@ -76,7 +76,7 @@ impl Evidence for EmbeddedEvidence {
         // One transaction: a cut that is seen must find the events that it covers.
         let mut transaction = self.readers.begin().await.map_err(unavailable)?;
         let mut extents = Vec::new();
-        for partition in partitions() {
+        for partition in Partitions::SINGLE.all() {
             let failed = |error| failed(error, partition.at(0));
             let mut extent = Extent { partition, size: None, counted: None };
             if has(table(partition.stream)) {

@@ -21,6 +21,7 @@ use rdkafka::{
 use tokio::time::{Instant, timeout, timeout_at};
 use weft_model::{Partition, Position};
 
+use crate::seal::key_slots;
 use super::{
     client::{ASK_WITHIN, Client},
     inbox::{Inbox, cause},
