@@ -1,4 +1,4 @@
-//! How fast the embedded log appends, and reads back.
+//! How fast a log appends, embedded or on Kafka and PostgreSQL; and how fast the embedded one is read back.
 //!
 //! Closed loop: each task appends one event of about 1.4 KB raw message and 3 KB facts, waits for its receipt, and goes on;
 //! eight events for each source record. The same work is done by every setting. Beside it stands the time that the same
@@ -7,6 +7,7 @@
 //! ```text
 //! cargo run --release -p weft-log --example append_speed -- [DIRECTORY] [TASKS] [SECONDS] [PAGE_BYTES]
 //! cargo run --release -p weft-log --example append_speed -- reopen DIRECTORY    # what one that was killed left there
+//! cargo run --release -p weft-log --example append_speed -- kafka BROKERS POSTGRES_URL [TASKS] [SECONDS]
 //! ```
 #![allow(
     clippy::unwrap_used,
@@ -47,6 +48,13 @@ fn main() {
     if arguments.next_if_eq("reopen").is_some() {
         return runtime.block_on(read(Path::new(&arguments.next().unwrap())));
     }
+    #[cfg(feature = "kafka")]
+    if arguments.next_if_eq("kafka").is_some() {
+        let (brokers, postgres) = (arguments.next().unwrap(), arguments.next().unwrap());
+        let tasks: u64 = arguments.next().map_or(32, |n| n.parse().unwrap());
+        let seconds: u64 = arguments.next().map_or(10, |n| n.parse().unwrap());
+        return runtime.block_on(append_to_kafka(brokers, postgres, tasks, Duration::from_secs(seconds)));
+    }
     let dir = arguments.next().unwrap_or_else(|| "target/append_speed".to_owned());
     let tasks: u64 = arguments.next().map_or(32, |n| n.parse().unwrap());
     let seconds: u64 = arguments.next().map_or(10, |n| n.parse().unwrap());
@@ -81,7 +89,34 @@ async fn append(dir: &Path, tasks: u64, duration: Duration, page_bytes: u32) {
     Vault::create(&dir.join("vault"), &System).unwrap();
     let vault = Arc::new(Vault::open(&dir.join("vault"), Arc::new(System)).unwrap());
     let log = EmbeddedLog::open(OpenOptions { page_bytes, ..OpenOptions::new(dir.join("log"), vault) }).await.unwrap();
-    let log = Arc::new(log);
+    println!("pages of {page_bytes}:");
+    measure(Arc::new(log), tasks, duration).await;
+}
+
+/// On topics and a schema of their own, which are left behind.
+#[cfg(feature = "kafka")]
+async fn append_to_kafka(brokers: String, postgres: String, tasks: u64, duration: Duration) {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("vault");
+    Vault::create(&keys, &System).unwrap();
+    let name = format!("append_speed_{}", std::process::id());
+    let options = weft_log::KafkaOptions {
+        brokers,
+        prefix: name.clone(),
+        feed_partitions: 8,
+        replication: 1,
+        min_insync_replicas: 1,
+        properties: Default::default(),
+        postgres,
+        schema: name,
+        keys,
+        random: Arc::new(System),
+        deliver_within: weft_log::KafkaOptions::DELIVER_WITHIN,
+    };
+    measure(Arc::new(weft_log::KafkaLog::open(options).await.unwrap()), tasks, duration).await;
+}
+
+async fn measure(log: Arc<dyn EventLog>, tasks: u64, duration: Duration) {
     // Made beforehand, so that making messages is not measured.
     let pool: Arc<Vec<Draft>> = Arc::new((0..4096).map(message).collect());
     let next = Arc::new(AtomicU64::new(0));
@@ -108,11 +143,11 @@ async fn append(dir: &Path, tasks: u64, duration: Duration, page_bytes: u32) {
     let others = (busy_time() - all - cpu).max(0.0) / elapsed;
     let statistics = log.statistics().await.unwrap();
     println!(
-        "{tasks} tasks, pages of {page_bytes}: {:.0} appends/s, {}, {:.1} us CPU each, {} B stored each, {} MB on disk, other programs used {others:.2} cores",
+        "{tasks} tasks: {:.0} appends/s, {}, {:.1} us CPU each, {} B stored each, {} MB on disk, other programs used {others:.2} cores",
         times.len() as f64 / elapsed,
         percentiles(&mut times),
         cpu * 1e6 / times.len() as f64,
-        statistics.partitions[0].bytes / times.len() as u64,
+        statistics.partitions.iter().map(|partition| partition.bytes).sum::<u64>() / times.len() as u64,
         statistics.disk_bytes >> 20,
     );
     log.close().await;

@@ -1,0 +1,229 @@
+//! What goes wrong between nodes, brokers and the database: nothing that had a receipt is lost, nothing is stored twice with
+//! an effect, and the counts say so.
+
+#![cfg(feature = "kafka")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::future::join_all;
+use sqlx::{Connection, PgConnection, Row};
+use weft_log::{
+    AppendError, EventLog, KafkaLog, KafkaOptions, OpenError, OpenLogError, Receipt, SharedLog, Stored, Vault, header,
+    suite,
+};
+use weft_model::{EventId, Stream, Verdict};
+
+async fn open(options: &KafkaOptions) -> Arc<KafkaLog> {
+    Arc::new(KafkaLog::open(options.clone()).await.unwrap())
+}
+
+/// The database as its administrator has it.
+async fn sql(options: &KafkaOptions, text: &str) -> Vec<sqlx::postgres::PgRow> {
+    let mut connection = PgConnection::connect(&options.postgres).await.unwrap();
+    let path = format!("SET search_path = {}", options.schema);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(path)).execute(&mut connection).await.unwrap();
+    let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned())).fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+async fn everything(log: &Arc<KafkaLog>) -> Vec<Stored> {
+    let shared: SharedLog = Arc::clone(log) as SharedLog;
+    let mut events = Vec::new();
+    for partition in log.partitions() {
+        events.extend(suite::read_all(&shared, partition.at(0)).await);
+    }
+    events
+}
+
+fn id(stored: &Stored) -> EventId {
+    header(stored).unwrap().id()
+}
+
+/// Ten nodes start at once on nothing: one set of topics, one schema, one vault.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_starters_make_one_log() {
+    let Some((options, _dir)) = support::kafka() else { return };
+    let logs = join_all((0..10).map(|_| KafkaLog::open(options.clone()))).await;
+    let logs: Vec<Arc<KafkaLog>> = logs.into_iter().map(|log| Arc::new(log.unwrap())).collect();
+    let pseudonyms: BTreeSet<_> = logs.iter().map(|log| log.pseudonym(&suite::record(1))).collect();
+    assert_eq!(pseudonyms.len(), 1, "one key makes all names");
+    let receipt = logs[0].append(vec![suite::message("starters", "1", "content", 1)]).await.unwrap()[0];
+    for log in &logs {
+        let stored = log.read(receipt.position, weft_log::ReadLimit::PAGE).await.unwrap().remove(0);
+        log.open(&stored).await.unwrap();
+        log.close().await;
+    }
+}
+
+/// Four nodes are sent the same messages at the same time, some under one control id with different contents.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_race_agree() {
+    let Some((options, _dir)) = support::kafka() else { return };
+    let logs = join_all((0..4).map(|_| open(&options))).await;
+    let send = |node: usize| {
+        let log = Arc::clone(&logs[node]);
+        async move {
+            let mut receipts = Vec::new();
+            for n in 0..60u64 {
+                let content = if n % 3 == 0 { format!("of node {node}") } else { "of all".to_owned() };
+                let drafts = vec![
+                    suite::message("race", &format!("{n}"), &content, n % 7),
+                    suite::named(&format!("race-{n}"), n % 7),
+                ];
+                receipts.push(log.append(drafts).await.unwrap());
+            }
+            receipts
+        }
+    };
+    let by_node: Vec<Vec<Vec<Receipt>>> =
+        join_all((0..4).map(|node| tokio::spawn(send(node)))).await.into_iter().map(Result::unwrap).collect();
+    for n in 0..60 {
+        let verdict = |node: usize| by_node[node][n][0].stored;
+        let accepted = (0..4).filter(|node| verdict(*node) == Verdict::Accepted).count();
+        assert_eq!(accepted, if n % 3 == 0 { 1 } else { 4 }, "message {n}: one content is accepted, whoever was first");
+        let links: BTreeSet<EventId> = (0..4).map(|node| by_node[node][n][1].event_id).collect();
+        assert_eq!(links.len(), 1);
+    }
+    // 40 messages that all sent, and four contents of each of 20.
+    let feeds = logs[0].statistics().await.unwrap().feeds;
+    assert_eq!((feeds[0].accepted, feeds[0].conflict, feeds[0].received()), (60, 60, 240));
+    let events = everything(&logs[1]).await;
+    let ids: BTreeSet<EventId> = events.iter().map(id).collect();
+    assert_eq!(ids.len(), 60 + 60 + 60);
+    let accepted: BTreeMap<String, BTreeSet<EventId>> =
+        events.iter().fold(BTreeMap::new(), |mut accepted: BTreeMap<_, BTreeSet<_>>, stored| {
+            let header = header(stored).unwrap();
+            if header.verdict() == Verdict::Accepted {
+                accepted.entry(header.control_id.clone()).or_default().insert(header.id());
+            }
+            accepted
+        });
+    assert!(accepted.values().all(|ids| ids.len() == 1), "no control id has two accepted messages");
+    for stored in &events {
+        logs[2].open(stored).await.unwrap();
+    }
+}
+
+/// A node dies after it has decided: before it produced, or after, or before it knew where. Whoever sends again gets the
+/// same verdict, and the counts are those of one message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_node_left_is_stored_once() {
+    let Some((options, _dir)) = support::kafka() else { return };
+    let log = open(&options).await;
+    let drafts: Vec<_> = (0..20).map(|n| suite::message("dead", &format!("{n}"), "content", n)).collect();
+    let first = log.append(drafts.clone()).await.unwrap();
+    // As if nobody had ever heard from the brokers: the events are in the log, their places and counts are not known.
+    sql(&options, "UPDATE inbox SET place = -1; DELETE FROM count").await;
+    let again = log.append(drafts[..10].to_vec()).await.unwrap();
+    for (first, again) in first.iter().zip(&again) {
+        assert_eq!((again.event_id, again.verdict), (first.event_id, Verdict::Accepted));
+    }
+    assert_eq!(log.statistics().await.unwrap().feeds[0].received(), 10);
+
+    // Nobody sends the other ten again. They are found in the log; two that were never produced are forgotten.
+    sql(
+        &options,
+        "INSERT INTO inbox (feed, control_id, nth, verdict, partition, place, event_id)
+         SELECT 1, decode('01' || encode(('lost-' || n)::bytea, 'hex'), 'hex'), 0, 1, n, -1, decode(repeat('0' || n, 16), 'hex')
+         FROM generate_series(0, 1) AS n",
+    )
+    .await;
+    assert_eq!(log.settle(Duration::from_secs(3600)).await.unwrap(), 0, "they may still be on their way");
+    sql(&options, "UPDATE inbox SET since = since - interval '1 day'; UPDATE log SET swept = '-infinity'").await;
+    assert_eq!(log.settle(Duration::from_secs(3600)).await.unwrap(), 12);
+    let feeds = log.statistics().await.unwrap().feeds;
+    assert_eq!((feeds[0].accepted, feeds[0].received()), (20, 20));
+    let rows = sql(&options, "SELECT count(*), count(*) FILTER (WHERE place < 0) FROM inbox").await;
+    assert_eq!((rows[0].get::<i64, _>(0), rows[0].get::<i64, _>(1)), (20, 0));
+    let late = log.append(drafts[10..].to_vec()).await.unwrap();
+    for (first, late) in first[10..].iter().zip(&late) {
+        assert_eq!((late.position, late.verdict), (first.position, Verdict::Duplicate), "the first copy");
+    }
+    assert_eq!(log.settle(Duration::from_secs(3600)).await.unwrap(), 0);
+
+    // The repeats are in the log, and every event of it is in the inbox.
+    let events = everything(&log).await;
+    let ids: BTreeSet<EventId> = events.iter().map(id).collect();
+    assert_eq!((events.len(), ids.len()), (30, 20));
+}
+
+/// Brokers that do not answer, or a database, or a log that is closed: each is said, no password with it, and nothing is
+/// promised.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_promised_without_brokers() {
+    let Some((options, _dir)) = support::kafka() else { return };
+    let log = open(&options).await;
+    log.check().await.unwrap();
+    log.append(vec![suite::message("away", "0", "content", 1)]).await.unwrap();
+
+    let nowhere = KafkaOptions { brokers: "127.0.0.1:9".to_owned(), ..options.clone() };
+    let error = KafkaLog::open(nowhere).await.err().unwrap();
+    assert!(matches!(&error, OpenLogError::Unavailable { place, .. } if place.contains("127.0.0.1:9")), "{error}");
+    let no_database = KafkaOptions { postgres: "postgres://weft:swordfish@127.0.0.1:9/weft".to_owned(), ..options };
+    let error = KafkaLog::open(no_database).await.err().unwrap();
+    let shown = format!("{error} {error:?}");
+    assert!(matches!(error, OpenLogError::Unavailable { .. }));
+    assert!(!shown.contains("swordfish"), "{shown}");
+    log.close().await;
+    assert!(log.check().await.is_err());
+    assert!(matches!(
+        log.append(vec![suite::message("away", "1", "content", 1)]).await,
+        Err(AppendError::Unavailable(_))
+    ));
+}
+
+/// Topics and schema belong together, and a node key opens what it wrapped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_belong_together_is_refused() {
+    let Some((options, dir)) = support::kafka() else { return };
+    let missing = KafkaLog::open_read_only(options.clone()).await.err().unwrap();
+    assert!(matches!(missing, OpenLogError::Missing { .. }), "{missing}");
+    let log = open(&options).await;
+    let receipt = log.append(vec![suite::message("belongs", "1", "content", 1)]).await.unwrap()[0];
+    assert!(KafkaLog::describe_topics(&options).await.unwrap().iter().flat_map(|topic| &topic.settings).all(|s| s.is_good()));
+
+    let refused = async |options: KafkaOptions, wanted: &str| {
+        let error = KafkaLog::open(options).await.err().unwrap().to_string();
+        assert!(error.contains(wanted), "{error}");
+    };
+    refused(KafkaOptions { feed_partitions: 5, ..options.clone() }, "has partitions = 4, and the log needs 5").await;
+    refused(KafkaOptions { min_insync_replicas: 2, ..options.clone() }, "min.insync.replicas = 1").await;
+    let other_topics = KafkaOptions { prefix: format!("{}_other", options.prefix), ..options.clone() };
+    refused(other_topics, "belongs to the log of topics").await;
+
+    let other_keys = dir.path().join("other");
+    Vault::create(&other_keys, &support::Unlike).unwrap();
+    refused(KafkaOptions { keys: other_keys, ..options.clone() }, "cannot be opened").await;
+    sql(&options, "INSERT INTO format VALUES (2)").await;
+    refused(options.clone(), "has format 2, this program reads up to 1").await;
+    sql(&options, "DELETE FROM format WHERE version = 2").await;
+
+    // A reader beside the nodes reads, and cannot write.
+    let reader = KafkaLog::open_read_only(options.clone()).await.unwrap();
+    let stored = reader.read(receipt.position, weft_log::ReadLimit::PAGE).await.unwrap().remove(0);
+    reader.open(&stored).await.unwrap();
+    assert!(matches!(
+        reader.append(vec![suite::message("belongs", "2", "content", 1)]).await,
+        Err(AppendError::Unavailable(_))
+    ));
+
+    // A destroyed key shreds its record only.
+    let other = log.append(vec![suite::message("belongs", "3", "content", 2)]).await.unwrap()[0];
+    sql(&options, &format!("UPDATE key_slot SET wrapped = NULL WHERE record = decode('{}', 'hex')", log.pseudonym(&suite::record(1)))).await;
+    let fresh = open(&options).await;
+    assert!(matches!(fresh.open(&stored).await, Err(OpenError::Shredded { .. })));
+    let kept = fresh.read(other.position, weft_log::ReadLimit::PAGE).await.unwrap().remove(0);
+    fresh.open(&kept).await.unwrap();
+    let news = [suite::message("belongs", "4", "content", 1), suite::message("belongs", "5", "content", 2)];
+    let appended = join_all(news.map(|draft| fresh.append(vec![draft]))).await;
+    assert!(matches!(appended[0], Err(AppendError::Unavailable(_))) && appended[1].is_ok());
+    assert_eq!(log.size(Stream::Identity.partition(0)).await.unwrap(), 0);
+}
