@@ -188,7 +188,14 @@ async fn what_does_not_belong_together_is_refused() {
     assert!(matches!(missing, OpenLogError::Missing { .. }), "{missing}");
     let log = open(&options).await;
     let receipt = log.append(vec![suite::message("belongs", "1", "content", 1)]).await.unwrap()[0];
-    assert!(KafkaLog::describe_topics(&options).await.unwrap().iter().flat_map(|topic| &topic.settings).all(|s| s.is_good()));
+    assert!(
+        KafkaLog::describe_topics(&options)
+            .await
+            .unwrap()
+            .iter()
+            .flat_map(|topic| &topic.settings)
+            .all(|s| s.is_good())
+    );
 
     let refused = async |options: KafkaOptions, wanted: &str| {
         let error = KafkaLog::open(options).await.err().unwrap().to_string();
@@ -217,7 +224,14 @@ async fn what_does_not_belong_together_is_refused() {
 
     // A destroyed key shreds its record only.
     let other = log.append(vec![suite::message("belongs", "3", "content", 2)]).await.unwrap()[0];
-    sql(&options, &format!("UPDATE key_slot SET wrapped = NULL WHERE record = decode('{}', 'hex')", log.pseudonym(&suite::record(1)))).await;
+    sql(
+        &options,
+        &format!(
+            "UPDATE key_slot SET wrapped = NULL WHERE record = decode('{}', 'hex')",
+            log.pseudonym(&suite::record(1))
+        ),
+    )
+    .await;
     let fresh = open(&options).await;
     assert!(matches!(fresh.open(&stored).await, Err(OpenError::Shredded { .. })));
     let kept = fresh.read(other.position, weft_log::ReadLimit::PAGE).await.unwrap().remove(0);

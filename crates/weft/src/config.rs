@@ -23,7 +23,6 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Tls>,
     /// The log's brokers. Only together with `postgres`, which keeps the log's inbox and keys; without, the log is embedded.
     pub(crate) kafka: Option<Kafka>,
-    #[allow(dead_code, reason = "the backends that read them are being built")]
     /// The read model's database, and with `kafka` that of the inbox and the keys; without, both are files in `data`.
     pub(crate) postgres: Option<Postgres>,
     /// Who the command line asks as, unless its options say otherwise.
@@ -53,7 +52,6 @@ pub(crate) struct Tls {
     pub(crate) client_ca: Option<PathBuf>,
 }
 
-#[allow(dead_code, reason = "the backends that read them are being built")]
 /// Topics `PREFIX.feed`, `PREFIX.identity`, `PREFIX.control` and `PREFIX.access`, made with these settings where they are
 /// missing and refused where they differ.
 #[derive(Debug, Clone, Deserialize)]
@@ -76,7 +74,6 @@ pub(crate) struct Kafka {
     pub(crate) properties: Properties,
 }
 
-#[allow(dead_code, reason = "the backends that read them are being built")]
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Postgres {
@@ -177,7 +174,6 @@ impl Kafka {
 }
 
 impl Secret {
-    #[allow(dead_code, reason = "the backends that read them are being built")]
     /// The text itself, for whoever connects with it.
     pub(crate) fn reveal(&self) -> &str {
         &self.0

@@ -17,6 +17,7 @@ mod protobuf_json;
 mod roles;
 #[cfg(test)]
 mod simulation;
+mod stores;
 mod system;
 mod table;
 

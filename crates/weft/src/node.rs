@@ -11,9 +11,9 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use weft_connect::{Connector, ConnectorOptions, FeedStatuses, TlsOptions};
-use weft_log::{EmbeddedLog, OpenOptions, SharedLog, Vault};
+use weft_log::SharedLog;
 use weft_model::Stream;
-use weft_readmodel::{ProjectOptions, ReadModel, Repeats};
+use weft_readmodel::{ProjectOptions, ReadModel};
 
 use crate::{
     commands::reach::Ready,
@@ -22,6 +22,7 @@ use crate::{
     health, lead,
     linker::Linker,
     roles::{Role, Roles},
+    stores,
     system::{self, SystemClock, SystemRandom},
 };
 
@@ -42,20 +43,6 @@ pub(crate) struct Node {
     run_file: Option<PathBuf>,
 }
 
-/// Opens the vault and, with it, the log for writing.
-pub(crate) async fn open_log(config: &Config) -> anyhow::Result<EmbeddedLog> {
-    let vault = open_vault(config)?;
-    EmbeddedLog::open(OpenOptions::new(config.log_dir(), vault))
-        .await
-        .with_context(|| format!("cannot open the log in {}", config.log_dir().display()))
-}
-
-/// Opens the vault.
-pub(crate) fn open_vault(config: &Config) -> anyhow::Result<Arc<Vault>> {
-    let vault = Vault::open(&config.keys, Arc::new(SystemRandom));
-    Ok(Arc::new(vault.with_context(|| format!("cannot open the key vault in {}", config.keys.display()))?))
-}
-
 impl Node {
     /// Starts these roles: listening comes first, for senders wait; what derives from the log catches up behind it.
     pub(crate) async fn start(config: &Config, roles: &Roles) -> anyhow::Result<Self> {
@@ -68,7 +55,7 @@ impl Node {
             node.connect(config).await?;
         }
         if roles.has(Role::Project) {
-            node.project();
+            node.project(config);
         }
         if roles.has(Role::Link) {
             node.link();
@@ -87,10 +74,8 @@ impl Node {
 
     /// Opens what every role stands on.
     async fn open(config: &Config, roles: &Roles) -> anyhow::Result<Self> {
-        let log: SharedLog = Arc::new(open_log(config).await?);
-        let model = ReadModel::open(&config.model_path())
-            .await
-            .with_context(|| format!("cannot open the read model {}", config.model_path().display()))?;
+        let log = stores::open_log(config).await?;
+        let model = stores::open_model(config).await?;
         Ok(Self {
             ready: Ready {
                 ready: true,
@@ -131,11 +116,20 @@ impl Node {
     }
 
     async fn reach_end(&self) -> anyhow::Result<()> {
-        let feed = self.log.size(Stream::Feed.partition(0)).await?;
-        self.visible(feed).await
+        let messages = self.messages().await?;
+        self.visible(messages).await
     }
 
-    /// Waits until the first `messages` messages are linked, and they and their links projected.
+    /// How many messages the log has, all partitions together.
+    pub(crate) async fn messages(&self) -> anyhow::Result<u64> {
+        let mut messages = 0;
+        for partition in self.log.partitions().into_iter().filter(|partition| partition.stream == Stream::Feed) {
+            messages += self.log.size(partition).await?;
+        }
+        Ok(messages)
+    }
+
+    /// Waits until so many messages are linked, and they and their links projected.
     pub(crate) async fn visible(&self, messages: u64) -> anyhow::Result<()> {
         let _ = self.linked.clone().wait_for(|linked| *linked >= messages).await;
         let identity = self.log.size(Stream::Identity.partition(0)).await?;
@@ -143,7 +137,9 @@ impl Node {
         loop {
             changes.borrow_and_update();
             let known = self.model.known_at();
-            let size = |stream: Stream| known.0.get(&stream.partition(0)).copied().unwrap_or(0);
+            let size = |stream: Stream| -> u64 {
+                known.0.iter().filter(|(partition, _)| partition.stream == stream).map(|(_, size)| size).sum()
+            };
             if size(Stream::Feed) >= messages && size(Stream::Identity) >= identity {
                 return Ok(());
             }
@@ -178,12 +174,10 @@ impl Node {
         Ok(())
     }
 
-    fn project(&mut self) {
+    fn project(&mut self, config: &Config) {
         let (log, model, shutdown) = (self.log.clone(), self.model.clone(), self.shutdown.clone());
-        self.role("project", async move {
-            let options = ProjectOptions { repeats: Repeats::Never, owner: system::process_name() };
-            Ok(weft_readmodel::project(log, model, options, shutdown).await?)
-        });
+        let options = ProjectOptions { repeats: stores::repeats(config), owner: system::process_name() };
+        self.role("project", async move { Ok(weft_readmodel::project(log, model, options, shutdown).await?) });
     }
 
     fn link(&mut self) {

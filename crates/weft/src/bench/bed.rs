@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use weft_api::client::{self, Clients};
 use weft_connect::{LoadOptions, LoadReport, Messages, MllpClient};
-use weft_log::{Draft, EmbeddedLog, EventLog, Same};
+use weft_log::{Draft, Same, SharedLog};
 use weft_model::{
     Clock, Payload, SourceRecordId, Verdict,
     proto::{
@@ -31,8 +31,9 @@ use super::{Common, Figures};
 use crate::{
     commands::{init, reach::refused},
     config::Config,
-    node::{self, Node},
+    node::Node,
     roles::Roles,
+    stores,
     system::SystemClock,
 };
 
@@ -73,13 +74,13 @@ impl Site {
 
     /// Opens the log of a node that is not running, to fill it before what is measured.
     pub(crate) async fn filler(&self) -> anyhow::Result<Filler> {
-        Ok(Filler { log: node::open_log(&self.config).await?, batch: Vec::new(), written: 0 })
+        Ok(Filler { log: stores::open_log(&self.config).await?, batch: Vec::new(), written: 0 })
     }
 }
 
 /// Writes messages to a log as the connector would, without sockets.
 pub(crate) struct Filler {
-    log: EmbeddedLog,
+    log: SharedLog,
     batch: Vec<Draft>,
     written: u64,
 }

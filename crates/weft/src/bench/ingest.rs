@@ -14,7 +14,6 @@ use bytes::Bytes;
 use clap::Args;
 use hdrhistogram::Histogram;
 use weft_connect::MllpClient;
-use weft_model::Stream;
 
 use super::{Common, Figures, bed};
 use crate::{
@@ -138,7 +137,7 @@ async fn probe(
         tick.tick().await;
         let sent = Instant::now();
         client.send(message).await?;
-        let size = node.log.size(Stream::Feed.partition(0)).await?;
+        let size = node.messages().await?;
         let node = node.clone();
         waiting.spawn(async move { node.visible(size).await.map(|()| sent.elapsed()) });
     }

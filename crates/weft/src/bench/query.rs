@@ -10,7 +10,6 @@ use anyhow::Context;
 use clap::Args;
 use hdrhistogram::Histogram;
 use weft_api::client;
-use weft_log::SharedLog;
 use weft_model::{
     SourceRecordId,
     proto::api::{FindPersonsRequest, GetTimelineRequest, LocalIdentifier, find_persons_request::By},
@@ -18,11 +17,7 @@ use weft_model::{
 use weft_synth::Population;
 
 use super::{Common, Figures, bed, ingest::percentiles};
-use crate::{
-    commands::reach::refused,
-    node::{self, Node},
-    roles::Roles,
-};
+use crate::{commands::reach::refused, node::Node, roles::Roles, stores};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -96,7 +91,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
 
 /// Links live, then makes the read model in bulk: quicker than projecting it live, and equal to it.
 async fn project_all(site: &bed::Site) -> anyhow::Result<()> {
-    let log: SharedLog = Arc::new(node::open_log(&site.config).await?);
+    let log = stores::open_log(&site.config).await?;
     weft_readmodel::rebuild(log.clone(), &site.config.model_path(), None, weft_readmodel::Repeats::Never).await?;
     log.close().await;
     let node = Node::start(&site.config, &Roles::all()).await?;

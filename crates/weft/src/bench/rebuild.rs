@@ -2,14 +2,9 @@
 
 use std::time::Instant;
 
-use clap::Args;
-use weft_log::SharedLog;
-
 use super::{Common, Figures, bed};
-use crate::{
-    node::{self, Node},
-    roles::Roles,
-};
+use crate::{node::Node, roles::Roles, stores};
+use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -42,7 +37,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     let live = node.model.clone();
     node.stop().await;
 
-    let log: SharedLog = std::sync::Arc::new(node::open_log(&site.config).await?);
+    let log = stores::open_log(&site.config).await?;
     let target = site.path().join("rebuilt.db");
     let report = weft_readmodel::rebuild(log.clone(), &target, None, weft_readmodel::Repeats::Never).await?;
     figures.add("events", report.events as f64, "");

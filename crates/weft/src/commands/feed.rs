@@ -23,7 +23,7 @@ use crate::{
         reach::{self, Asker, refused},
     },
     config::Config,
-    node, output, protobuf_json,
+    output, protobuf_json, stores,
     system::{SystemClock, SystemRandom},
     table,
 };
@@ -158,7 +158,7 @@ async fn switch(config: &Path, options: Switch, pause: bool) -> anyhow::Result<E
 
 /// Appends to the control stream of a log whose node is stopped. Switching a feed that was never registered is refused.
 async fn append_stopped(config: &Config, feed: &str, payload: Payload) -> anyhow::Result<Position> {
-    let log: SharedLog = Arc::new(node::open_log(config).await?);
+    let log = stores::open_log(config).await?;
     if !matches!(payload, Payload::FeedRegistered(_)) && !is_registered(&log, feed).await? {
         log.close().await;
         return Err(failure(Exit::NotFound, format!("no feed {feed} is registered")));

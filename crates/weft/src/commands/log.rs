@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, path::Path};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use weft_log::{EmbeddedEvidence, EmbeddedLog, EventLog, ReadLimit, Statistics, Stored};
+use weft_log::{ReadLimit, SharedLog, Statistics, Stored};
 use weft_model::{Partition, Payload, Position, Stream, Verdict, proto::event::When};
 
 use crate::{
     commands::{Exit, cut},
     config::Config,
-    node, output, protobuf_json, table,
+    output, protobuf_json, stores, table,
 };
 
 #[derive(Debug, Subcommand)]
@@ -55,21 +55,15 @@ pub(crate) struct Tail {
 pub(crate) async fn run(config: &Path, command: Command) -> anyhow::Result<Exit> {
     let config = Config::read(config)?;
     match command {
-        Command::Stat(options) => stat(&open(&config).await?, &options).await,
-        Command::Tail(options) => tail(&open(&config).await?, &options).await,
+        Command::Stat(options) => stat(&stores::open_log_read_only(&config).await?, &options).await,
+        Command::Tail(options) => tail(&stores::open_log_read_only(&config).await?, &options).await,
         // Cuts and proofs need no key.
-        Command::Cut(command) => cut::run(&EmbeddedEvidence::open(config.log_dir()).await?, command).await,
-        Command::Prove(options) => {
-            cut::prove(&config, &EmbeddedEvidence::open(config.log_dir()).await?, &options).await
-        }
+        Command::Cut(command) => cut::run(&*stores::open_evidence(&config).await?, command).await,
+        Command::Prove(options) => cut::prove(&config, &*stores::open_evidence(&config).await?, &options).await,
     }
 }
 
-async fn open(config: &Config) -> anyhow::Result<EmbeddedLog> {
-    Ok(EmbeddedLog::open_read_only(config.log_dir(), node::open_vault(config)?).await?)
-}
-
-async fn stat(log: &EmbeddedLog, options: &Stat) -> anyhow::Result<Exit> {
+async fn stat(log: &SharedLog, options: &Stat) -> anyhow::Result<Exit> {
     let statistics = log.statistics().await?;
     if options.json {
         output::json_line(&as_json(&statistics))?;
@@ -137,7 +131,7 @@ fn ends(partition: Partition, events: u64) -> (String, String) {
     }
 }
 
-async fn tail(log: &EmbeddedLog, options: &Tail) -> anyhow::Result<Exit> {
+async fn tail(log: &SharedLog, options: &Tail) -> anyhow::Result<Exit> {
     let mut places: BTreeMap<Partition, u64> = match options.from {
         Some(position) => BTreeMap::from([(position.partition, position.offset)]),
         None => log.partitions().into_iter().map(|p| (p, 0)).collect(),
@@ -164,7 +158,7 @@ async fn tail(log: &EmbeddedLog, options: &Tail) -> anyhow::Result<Exit> {
     }
 }
 
-async fn print(log: &EmbeddedLog, stored: &Stored, options: &Tail) -> anyhow::Result<()> {
+async fn print(log: &SharedLog, stored: &Stored, options: &Tail) -> anyhow::Result<()> {
     let header = weft_log::header(stored)?;
     let kind = header.kind().as_str_name().to_lowercase();
     let verdict = match header.verdict() {
@@ -200,7 +194,7 @@ async fn print(log: &EmbeddedLog, stored: &Stored, options: &Tail) -> anyhow::Re
 }
 
 /// The payload's JSON mapping, or why it cannot be shown.
-async fn opened(log: &EmbeddedLog, stored: &Stored) -> anyhow::Result<Value> {
+async fn opened(log: &SharedLog, stored: &Stored) -> anyhow::Result<Value> {
     let event = match log.open(stored).await {
         Ok(event) => event,
         Err(error @ weft_log::OpenError::Shredded { .. }) => return Ok(json!({"error": error.to_string()})),

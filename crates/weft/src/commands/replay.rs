@@ -1,19 +1,19 @@
 //! `weft replay`: the read model made again from the log, beside the live one.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Context;
 use aws_lc_rs::digest;
 use clap::Args;
 use serde_json::json;
-use weft_log::{EmbeddedLog, LogEvidence, SharedLog};
+use weft_log::LogEvidence;
 use weft_model::AsOf;
-use weft_readmodel::{ReadModel, Repeats, TableDigest};
+use weft_readmodel::{ReadModel, TableDigest};
 
 use crate::{
     commands::{Exit, cut},
     config::Config,
-    node, output,
+    output, stores,
 };
 
 #[derive(Debug, Args)]
@@ -33,21 +33,16 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(config: &Path, options: Options) -> anyhow::Result<Exit> {
     let config = Config::read(config)?;
-    let log = EmbeddedLog::open_read_only(config.log_dir(), node::open_vault(&config)?).await?;
-    let log: SharedLog = Arc::new(log);
+    let log = stores::open_log_read_only(&config).await?;
     let beside = tempfile::Builder::new().prefix("replay-").tempdir_in(&config.data).context("cannot make a folder")?;
     // The cut that the live model has reached; it may grow meanwhile, and is compared as of this cut.
-    let live = if options.compare {
-        Some(ReadModel::open(&config.model_path()).await.context("cannot open the live read model")?)
-    } else {
-        None
-    };
+    let live = if options.compare { Some(stores::open_model(&config).await?) } else { None };
     let upto = match &options.upto {
         Some(moment) => Some(cut::resolve(&LogEvidence(log.clone()), moment).await?),
         None => live.as_ref().map(ReadModel::known_at),
     };
     let path = beside.path().join("readmodel.db");
-    let report = weft_readmodel::rebuild(log.clone(), &path, upto.as_ref(), Repeats::Never).await?;
+    let report = weft_readmodel::rebuild(log.clone(), &path, upto.as_ref(), stores::repeats(&config)).await?;
     log.close().await;
     let rebuilt = ReadModel::open(&path).await?;
     let tables = rebuilt.digest(None).await?;

@@ -28,7 +28,9 @@ pub(crate) async fn run(config: &Path, options: &Options) -> anyhow::Result<Exit
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let config = Config::read(config)?;
     let roles = Roles::of(&options.role);
-    roles.fit_embedded()?;
+    if config.kafka.is_none() {
+        roles.fit_embedded()?;
+    }
     let node = Node::start(&config, &roles).await?;
     output::json_line(&serde_json::to_value(&node.ready)?)?;
     let exit = tokio::select! {

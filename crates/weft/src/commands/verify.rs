@@ -10,13 +10,13 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
-use weft_log::{EmbeddedEvidence, EventProof, VerifyOptions, VerifyReport};
+use weft_log::{EventProof, VerifyOptions, VerifyReport};
 use weft_model::proto::event::When;
 
 use crate::{
     commands::{Exit, failure},
     config::Config,
-    node, notary, output,
+    notary, output, stores,
 };
 
 #[derive(Debug, Args)]
@@ -44,13 +44,15 @@ pub(crate) async fn run(config_file: &Path, options: Options) -> anyhow::Result<
     }
     let config = Config::read(config_file)?;
     let key = notary::public_key(options.key.as_deref(), config_file, Some(&config))?;
-    let evidence = Arc::new(EmbeddedEvidence::open(config.log_dir()).await?);
-    let deep = if options.deep { Some(node::open_vault(&config)?) } else { None };
+    if options.deep && config.kafka.is_some() {
+        bail!("--deep reads the keys of an embedded log: verify a log on Kafka without it");
+    }
+    let evidence = stores::open_evidence(&config).await?;
+    let deep = if options.deep { Some(stores::open_vault(&config)?) } else { None };
     let checkpoints = checkpoints(&config, &options)?;
     let start = Instant::now();
-    let report = weft_log::verify(evidence.clone(), VerifyOptions { key, deep, checkpoints }).await?;
+    let report = weft_log::verify(evidence, VerifyOptions { key, deep, checkpoints }).await?;
     let seconds = start.elapsed().as_secs_f64();
-    evidence.close().await;
     if options.json {
         output::json_line(&as_json(&report, seconds))?;
     } else {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::Finding;
-use crate::{config::Config, node};
+use crate::{config::Config, stores};
 
 const GIB: u64 = 1 << 30;
 /// Below this a busy feed fills the disk within hours; below the other no checkpoint is sure to succeed.
@@ -26,7 +26,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         findings.extend([room(&config.data), fsync_time(&config.data)]);
     }
     findings.extend(secrets(config));
-    findings.push(match node::open_vault(config) {
+    findings.push(match stores::open_vault(config) {
         Ok(_) => Finding::good("keys", format!("the vault in {} opens", config.keys.display())),
         Err(error) => Finding::bad("keys", format!("{error:#}"), "restore the keys from their backup"),
     });

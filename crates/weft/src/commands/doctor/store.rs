@@ -4,7 +4,7 @@ use weft_log::{EmbeddedLog, EventLog, OpenLogError};
 use weft_readmodel::ReadModel;
 
 use super::Finding;
-use crate::{config::Config, node};
+use crate::{config::Config, stores};
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
     vec![embedded_log(config).await, sqlite_model(config).await]
@@ -13,7 +13,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
 async fn embedded_log(config: &Config) -> Finding {
     const CHECK: &str = "log";
     let dir = config.log_dir();
-    let Ok(vault) = node::open_vault(config) else {
+    let Ok(vault) = stores::open_vault(config) else {
         return Finding::bad(CHECK, "not looked at: the keys do not open", "see keys");
     };
     match EmbeddedLog::open_read_only(&dir, vault).await {

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use weft_link::Model;
-use weft_log::{EmbeddedLog, SharedLog};
+use weft_log::SharedLog;
 use weft_model::{PersonId, Pseudonym};
 
 use super::subject::Shown;
@@ -18,7 +18,7 @@ use crate::{
     commands::{Exit, failure},
     config::Config,
     linker::redo::{self, Population},
-    node, output, table,
+    output, stores, table,
 };
 
 #[derive(Debug, Args)]
@@ -134,7 +134,7 @@ pub(super) fn read_model(path: &Path) -> anyhow::Result<Model> {
 
 async fn open(config: &Path) -> anyhow::Result<SharedLog> {
     let config = Config::read(config)?;
-    Ok(Arc::new(EmbeddedLog::open_read_only(config.log_dir(), node::open_vault(&config)?).await?))
+    stores::open_log_read_only(&config).await
 }
 
 fn change(before: &Population, after: &Population) -> Change {

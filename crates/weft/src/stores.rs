@@ -1,0 +1,104 @@
+//! The log and the read model that the configuration names: files of this node, or Kafka and PostgreSQL that many share.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use weft_log::{EmbeddedEvidence, EmbeddedLog, Evidence, LogEvidence, OpenOptions, SharedLog, Vault};
+use weft_readmodel::{Location, ReadModel, Repeats};
+
+use crate::{config::Config, system::SystemRandom};
+
+/// The schema of the read model in PostgreSQL.
+const MODEL_SCHEMA: &str = "weft_model";
+
+/// Opens the log for writing.
+pub(crate) async fn open_log(config: &Config) -> anyhow::Result<SharedLog> {
+    if config.kafka.is_some() {
+        return kafka::open(config, false).await;
+    }
+    let log = EmbeddedLog::open(OpenOptions::new(config.log_dir(), open_vault(config)?)).await;
+    Ok(Arc::new(log.with_context(|| format!("cannot open the log in {}", config.log_dir().display()))?))
+}
+
+/// Opens the log to be read, also beside the node that writes it.
+pub(crate) async fn open_log_read_only(config: &Config) -> anyhow::Result<SharedLog> {
+    if config.kafka.is_some() {
+        return kafka::open(config, true).await;
+    }
+    Ok(Arc::new(EmbeddedLog::open_read_only(config.log_dir(), open_vault(config)?).await?))
+}
+
+/// The bytes of the log as an auditor reads them.
+pub(crate) async fn open_evidence(config: &Config) -> anyhow::Result<Arc<dyn Evidence>> {
+    if config.kafka.is_some() {
+        return Ok(Arc::new(LogEvidence(kafka::open(config, true).await?)));
+    }
+    Ok(Arc::new(EmbeddedEvidence::open(config.log_dir()).await?))
+}
+
+/// Opens the vault of an embedded log.
+pub(crate) fn open_vault(config: &Config) -> anyhow::Result<Arc<Vault>> {
+    let vault = Vault::open(&config.keys, Arc::new(SystemRandom));
+    Ok(Arc::new(vault.with_context(|| format!("cannot open the key vault in {}", config.keys.display()))?))
+}
+
+/// Opens the read model, or makes it.
+pub(crate) async fn open_model(config: &Config) -> anyhow::Result<ReadModel> {
+    let Some(postgres) = &config.postgres else {
+        return ReadModel::open(&config.model_path())
+            .await
+            .with_context(|| format!("cannot open the read model {}", config.model_path().display()));
+    };
+    let location = Location::Postgres { url: postgres.url.reveal().to_owned(), schema: MODEL_SCHEMA.to_owned() };
+    ReadModel::open(location).await.context("cannot open the read model in PostgreSQL")
+}
+
+/// Whether the log may hold an event twice.
+pub(crate) fn repeats(config: &Config) -> Repeats {
+    if config.kafka.is_some() { Repeats::Possible } else { Repeats::Never }
+}
+
+#[cfg(feature = "kafka")]
+mod kafka {
+    use std::sync::Arc;
+
+    use anyhow::Context;
+    use weft_log::{KafkaLog, KafkaOptions, SharedLog};
+
+    use crate::{config::Config, system::SystemRandom};
+
+    pub(super) async fn open(config: &Config, read_only: bool) -> anyhow::Result<SharedLog> {
+        let options = options(config).context("[kafka] needs [postgres]")?;
+        let opened = if read_only { KafkaLog::open_read_only(options).await } else { KafkaLog::open(options).await };
+        Ok(Arc::new(opened.context("cannot open the log on Kafka and PostgreSQL")?))
+    }
+
+    fn options(config: &Config) -> Option<KafkaOptions> {
+        let (kafka, postgres) = (config.kafka.as_ref()?, config.postgres.as_ref()?);
+        Some(KafkaOptions {
+            brokers: kafka.brokers.clone(),
+            prefix: kafka.prefix.clone(),
+            feed_partitions: kafka.feed_partitions,
+            replication: kafka.replication,
+            min_insync_replicas: kafka.min_insync_replicas(),
+            properties: kafka.properties.0.clone(),
+            postgres: postgres.url.reveal().to_owned(),
+            schema: KafkaOptions::SCHEMA.to_owned(),
+            keys: config.keys.clone(),
+            random: Arc::new(SystemRandom),
+            deliver_within: KafkaOptions::DELIVER_WITHIN,
+        })
+    }
+}
+
+#[cfg(not(feature = "kafka"))]
+mod kafka {
+    use anyhow::bail;
+    use weft_log::SharedLog;
+
+    use crate::config::Config;
+
+    pub(super) async fn open(_config: &Config, _read_only: bool) -> anyhow::Result<SharedLog> {
+        bail!("[kafka] is configured, and this program was built without the feature kafka")
+    }
+}
