@@ -11,12 +11,12 @@ use anyhow::Context;
 use clap::Args;
 use hdrhistogram::Histogram;
 use weft_link::{Decision, Features, Index, Model};
-use weft_log::{Draft, EventLog, Same};
+use weft_log::{Draft, Same};
 use weft_model::{Clock, Payload, PersonId, Position, Pseudonym, SourceRecordId, Stream, Verdict};
 use weft_synth::{Linkage, LinkageRecord};
 
 use super::{Common, Figures, bed};
-use crate::{node, system::SystemClock};
+use crate::{stores, system::SystemClock};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -72,7 +72,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
 async fn logged(options: &Options, population: &Linkage, figures: &mut Figures) -> anyhow::Result<()> {
     let site = bed::Site::new(&options.common)?;
     bed::measure_fsync(site.path(), figures)?;
-    let log = node::open_log(&site.config).await?;
+    let log = stores::open_log(&site.config).await?;
     let records: Vec<LinkageRecord> =
         population.records().take(usize::try_from(options.logged).unwrap_or(usize::MAX)).collect();
     let mut linker = Linker::new()?;

@@ -1,9 +1,6 @@
 //! `weft feed`: registering, watching and trying feeds.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use anyhow::Context;
