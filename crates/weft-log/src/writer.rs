@@ -179,9 +179,7 @@ fn place(
     for new in decided.new {
         let counted = new.counted();
         let sealed = match &new.message {
-            Some(message) if message.verdict == Verdict::Conflict => {
-                new.body.with_verdict(vault, Verdict::Conflict)?
-            }
+            Some(message) if message.verdict == Verdict::Conflict => new.body.with_verdict(vault, Verdict::Conflict)?,
             _ => new.body,
         };
         let size = sizes.get_mut(new.partition).ok_or_else(|| Cause::new("event of no partition"))?;

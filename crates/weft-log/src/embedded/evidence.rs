@@ -9,8 +9,8 @@ use futures::TryStreamExt;
 use sqlx::{Row, sqlite::SqlitePool};
 use weft_model::{Partition, Position, Stream, proto::event::Header};
 
-use super::{place, 
-    APPLICATION_ID, FORMAT, OpenLogError, database,
+use super::{
+    APPLICATION_ID, FORMAT, OpenLogError, database, place,
     read::{failed, stream_of, unavailable},
     readers_of, refused,
 };

@@ -21,7 +21,6 @@ use rdkafka::{
 use tokio::time::{Instant, timeout, timeout_at};
 use weft_model::{Partition, Position};
 
-use crate::seal::key_slots;
 use super::{
     client::{ASK_WITHIN, Client},
     inbox::{Inbox, cause},
@@ -29,6 +28,7 @@ use super::{
     sweep,
     watch::Watcher,
 };
+use crate::seal::key_slots;
 use crate::{
     ReadError, ReadLimit, Statistics, Stored, error::Cause, log::Shared, merkle::leaf_hash, storage::Storage,
     tail::Found,

@@ -72,10 +72,14 @@ pub(super) async fn open(options: &KafkaOptions, cluster: &str, create: bool) ->
 
 /// The version of the schema; 0 where there is none.
 async fn version(connection: &mut PgConnection, schema: &str) -> Result<i64, sqlx::Error> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass(quote_ident($1) || '.format') IS NOT NULL")
-        .bind(schema)
-        .fetch_one(&mut *connection)
-        .await?;
+    // From the catalogue itself: `to_regclass` may answer from what this connection knew before it waited for the lock.
+    let exists: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = pg_class.relnamespace
+         WHERE pg_namespace.nspname = $1 AND pg_class.relname = 'format')",
+    )
+    .bind(schema)
+    .fetch_one(&mut *connection)
+    .await?;
     if !exists {
         return Ok(0);
     }

@@ -245,12 +245,7 @@ impl KafkaWriter {
         refusals
     }
 
-    fn seal(
-        &self,
-        body: Body,
-        verdict: Option<Verdict>,
-        slots: &HashMap<Pseudonym, u64>,
-    ) -> Result<Sealed, Cause> {
+    fn seal(&self, body: Body, verdict: Option<Verdict>, slots: &HashMap<Pseudonym, u64>) -> Result<Sealed, Cause> {
         let vault = &self.shared.vault;
         let sealed = match body {
             Body::Sealed(sealed) => sealed,
