@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use hdrhistogram::Histogram;
+use tokio::task::JoinHandle;
 use weft_link::{Decision, Features, Index, Model};
 use weft_log::{Draft, Same};
 use weft_model::{Clock, Payload, PersonId, Position, Pseudonym, SourceRecordId, Stream, Verdict};
@@ -78,6 +79,7 @@ async fn logged(options: &Options, population: &Linkage, figures: &mut Figures) 
     let mut linker = Linker::new()?;
     let start = Instant::now();
     let mut offset = 0;
+    let mut writing: Option<JoinHandle<_>> = None;
     for batch in records.chunks(BATCH) {
         let mut drafts = Vec::with_capacity(batch.len());
         for record in batch {
@@ -85,7 +87,14 @@ async fn logged(options: &Options, population: &Linkage, figures: &mut Figures) 
             drafts.push(draft(record, decision, Stream::Feed.partition(0).at(offset)));
             offset += 1;
         }
-        log.append(drafts).await?;
+        if let Some(writing) = writing.take() {
+            writing.await??;
+        }
+        let log = log.clone();
+        writing = Some(tokio::spawn(async move { log.append(drafts).await }));
+    }
+    if let Some(writing) = writing {
+        writing.await??;
     }
     let took = start.elapsed();
     log.close().await;
