@@ -19,6 +19,8 @@ use crate::{
 /// SQLSTATE of a key that is there already, and of a deadlock that PostgreSQL resolved against us.
 const UNIQUE_VIOLATION: &str = "23505";
 const DEADLOCK: &str = "40P01";
+/// How often a completion is tried again after a deadlock, each of which PostgreSQL takes a second to see.
+const DEADLOCKS_MAX: usize = 5;
 /// How the slots of one block are numbered: the sequence counts in blocks of this many.
 const BLOCK_SLOTS: i64 = 256;
 
@@ -214,6 +216,27 @@ impl Inbox {
         delivered: &[Delivered],
         duplicates: &BTreeMap<Counted, Count>,
     ) -> Result<Vec<EventId>, Cause> {
+        for _ in 0..DEADLOCKS_MAX {
+            match self.try_complete(delivered, duplicates).await {
+                // Two nodes that complete the same events: the planner joins in its own order. Nothing of it was stored.
+                Err(error) if is_race(&error) => {}
+                placed => {
+                    return placed
+                        .map_err(cause)?
+                        .iter()
+                        .map(|id| EventId::from_bytes(id).map_err(Cause::new))
+                        .collect();
+                }
+            }
+        }
+        Err(Cause::new("other nodes complete the same events again and again"))
+    }
+
+    async fn try_complete(
+        &self,
+        delivered: &[Delivered],
+        duplicates: &BTreeMap<Counted, Count>,
+    ) -> Result<Vec<Vec<u8>>, sqlx::Error> {
         let mut messages: Vec<(&Delivered, &NewMessage)> =
             delivered.iter().filter_map(|event| Some((event, event.message.as_ref()?))).collect();
         messages.sort_by(|(_, a), (_, b)| (&a.key, a.nth).cmp(&(&b.key, b.nth)));
@@ -239,8 +262,7 @@ impl Inbox {
             .bind(duplicates.keys().map(|counted| feed_verdict(counted).1).collect::<Vec<i16>>())
             .bind(duplicates.values().map(|count| count.count.cast_signed()).collect::<Vec<i64>>())
             .bind(duplicates.values().map(|count| count.bytes.cast_signed()).collect::<Vec<i64>>());
-        let placed: Vec<Vec<u8>> = query.fetch_all(&self.pool).await.map_err(cause)?;
-        placed.iter().map(|id| EventId::from_bytes(id).map_err(Cause::new)).collect()
+        query.fetch_all(&self.pool).await
     }
 
     /// Every count, the shards together, and the names of the feeds.
