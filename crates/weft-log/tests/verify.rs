@@ -176,6 +176,22 @@ async fn a_log_without_cuts_is_compared_with_itself() {
     site.check(false, &[("leaf-changed", "feed/0/3")]).await;
 }
 
+/// A cut of partitions that are still empty says nothing against what comes later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_was_empty_at_a_cut_is_compared_from_the_next_one() {
+    let site = Site { dir: tempfile::tempdir().unwrap() };
+    let log = site.open().await;
+    for n in 0..3 {
+        disclose(&log, &format!("shown {n}")).await;
+        assert_eq!(notary(&log, site.path()).cut_now().await.unwrap(), Some(n));
+        append(&log, n * 10, n * 10 + n * 5).await;
+    }
+    log.close().await;
+    site.check(true, &[]).await;
+    site.sql("DELETE FROM event_feed WHERE offset = 2").await;
+    site.check(false, &[("event-missing", "feed/0/2")]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_changed_byte_is_named_by_what_it_belongs_to() {
     let site = Site::new().await;

@@ -105,8 +105,9 @@ impl Walk {
             self.cuts.heads.insert(cut.tick + 1, root);
         }
         for (partition, root) in &cut.partitions {
+            // Of nothing there is nothing to compare.
             let roots = self.cuts.roots.entry(*partition).or_default();
-            if roots.last().is_none_or(|(last, _)| last.size < root.size) {
+            if roots.last().map_or(0, |(last, _)| last.size) < root.size {
                 roots.push((*root, cut.tick));
             }
         }
@@ -133,6 +134,9 @@ impl Walk {
             let last = before.and_then(|before| before.partitions.get(partition));
             if last.is_some_and(|last| last.size > root.size || (last.size == root.size && last.root != root.root)) {
                 broken(format!("{partition} is not a continuation of what the cut before it says"));
+            }
+            if root.size == 0 && root.root != Tree::default().root() {
+                broken(format!("{partition} has the root of something and is said to be empty"));
             }
         }
         if cut.partitions.get(&CUTS).is_some_and(|root| root.size > cut.position.offset) {
