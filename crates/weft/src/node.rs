@@ -74,6 +74,8 @@ impl Node {
 
     /// Opens what every role stands on.
     async fn open(config: &Config, roles: &Roles) -> anyhow::Result<Self> {
+        // Also where log and read model lie elsewhere: the run file and the notary's cache are kept there.
+        std::fs::create_dir_all(&config.data).with_context(|| format!("cannot make {}", config.data.display()))?;
         let log = stores::open_log(config).await?;
         let model = stores::open_model(config).await?;
         Ok(Self {
