@@ -50,6 +50,7 @@ pub use feeds::{Feed, Health};
 pub use lease::{LEASE_SECONDS, Lead, Leases};
 pub use location::Location;
 pub use model::{ReadModel, VERSION};
+pub use postgres::Inspection;
 pub use project::{ProjectOptions, project};
 pub use queries::{
     Decision, Demographic, Entry, Explained, Found, LinkingRecord, LinkingSnapshot, PageKey, PageKeyError, Person,

@@ -1,6 +1,9 @@
 //! The read model as its users see it: applied to by one, asked by many.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use sqlx::{Connection, PgPool, SqliteConnection};
 use tokio::{
@@ -17,7 +20,7 @@ use crate::{
     error::{ApplyError, OpenModelError, QueryError, StoreError},
     location::Location,
     place::Sizes,
-    postgres,
+    postgres::{self, Inspection},
     sql::{self, Column, Pool, Session, Tx},
     sqlite,
 };
@@ -39,7 +42,8 @@ pub struct ReadModel {
 /// The connection that writes.
 #[derive(Debug)]
 pub(crate) enum Writer {
-    Sqlite(SqliteConnection),
+    /// Its connection, and its file.
+    Sqlite(SqliteConnection, PathBuf),
     /// Connections, for one that breaks is made again.
     Postgres(PgPool),
 }
@@ -69,11 +73,22 @@ impl ReadModel {
         Self::open_as(location.into(), Mode::Live).await
     }
 
+    /// Looks at the database of a read model, and makes nothing; `None` where `location` is a file.
+    ///
+    /// # Errors
+    /// [`OpenModelError`] where the database cannot be asked, or holds another program's tables.
+    pub async fn inspect(location: &Location) -> Result<Option<Inspection>, OpenModelError> {
+        match location {
+            Location::Sqlite(_) => Ok(None),
+            Location::Postgres { url, schema } => postgres::inspect(url, schema, location).await.map(Some),
+        }
+    }
+
     pub(crate) async fn open_as(location: Location, mode: Mode) -> Result<Self, OpenModelError> {
         let (mut writer, readers) = match &location {
             Location::Sqlite(path) => {
                 let writer = sqlite::open_writer(path, mode).await?;
-                (Writer::Sqlite(writer), Pool::Sqlite(sqlite::readers(path)))
+                (Writer::Sqlite(writer, path.clone()), Pool::Sqlite(sqlite::readers(path)))
             }
             Location::Postgres { url, schema } => {
                 let store = postgres::open(url, schema, &location).await?;
@@ -209,7 +224,7 @@ impl ReadModel {
         self.learning.shutdown().await;
         self.readers.close().await;
         match self.writer.into_inner() {
-            Writer::Sqlite(writer) => sqlite::close(writer).await,
+            Writer::Sqlite(writer, _) => sqlite::close(writer).await,
             Writer::Postgres(pool) => {
                 pool.close().await;
                 Ok(())
@@ -249,7 +264,10 @@ impl Writer {
     /// Begins a transaction that will write.
     pub(crate) async fn begin(&mut self) -> Result<Tx<'_>, StoreError> {
         Ok(match self {
-            Self::Sqlite(conn) => Tx::Sqlite(conn.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite(conn, path) => {
+                sqlite::settle(conn, path).await?;
+                Tx::Sqlite(conn.begin_with("BEGIN IMMEDIATE").await?)
+            }
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
     }

@@ -80,6 +80,34 @@ pub(crate) fn options(url: &str, schema: &str) -> Result<Result<PgConnectOptions
     }))
 }
 
+/// What a database says that a read model is, or would be, kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspection {
+    /// Version of the read model that is there; `None` where there is none yet.
+    pub version: Option<i64>,
+    /// What the server's clock says, microseconds since 1970-01-01T00:00:00Z.
+    pub server_us: i64,
+    /// Whether this account may make a schema where there is none.
+    pub may_create: bool,
+}
+
+/// Looks at a database, and changes nothing.
+pub(crate) async fn inspect(url: &str, schema: &str, location: &Location) -> Result<Inspection, OpenModelError> {
+    const SERVER: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+                                 has_database_privilege(current_database(), 'CREATE')";
+    let failed = |error: sqlx::Error| OpenModelError::Store { location: location.clone(), source: error.into() };
+    let mut conn = options(url, schema)?.map_err(failed)?.connect().await.map_err(failed)?;
+    let found = state(&mut conn, schema).await;
+    let version = match found.map_err(|source| OpenModelError::Store { location: location.clone(), source })? {
+        State::Nothing => None,
+        State::Version(version) => Some(version),
+        State::Foreign => return Err(OpenModelError::Foreign { location: location.clone() }),
+    };
+    let (server_us, may_create) = sqlx::query_as(SERVER).fetch_one(&mut conn).await.map_err(failed)?;
+    conn.close().await.map_err(failed)?;
+    Ok(Inspection { version, server_us, may_create })
+}
+
 /// True where there are tables in `schema`.
 pub(crate) async fn exists(url: &str, schema: &str, location: &Location) -> Result<bool, OpenModelError> {
     let failed = |error: sqlx::Error| OpenModelError::Store { location: location.clone(), source: error.into() };

@@ -87,7 +87,7 @@ async fn build(
     }
     let pool = match &*model.writer().lock().await {
         Writer::Postgres(pool) => Some(pool.clone()),
-        Writer::Sqlite(_) => None,
+        Writer::Sqlite(..) => None,
     };
     match pool {
         Some(pool) => fill::fill(&pool, &log, &ends, repeats).await?,
@@ -163,7 +163,7 @@ async fn remove(target: &Location) -> Result<(), ProjectError> {
 /// Makes what was built a live one, and durable.
 async fn finish(model: ReadModel, target: &Location) -> Result<(), ProjectError> {
     match &mut *model.writer().lock().await {
-        Writer::Sqlite(writer) => sqlite::go_live(writer).await?,
+        Writer::Sqlite(writer, _) => sqlite::go_live(writer).await?,
         Writer::Postgres(pool) => postgres::analyze(pool).await?,
     }
     model.close().await?;

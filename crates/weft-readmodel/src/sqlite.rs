@@ -28,6 +28,19 @@ pub(crate) async fn open_writer(path: &Path, mode: Mode) -> Result<SqliteConnect
     Ok(writer)
 }
 
+/// Makes the connection that writes ready for a transaction. Where a full disk or an I/O error has ended one, SQLite has
+/// undone it already and the driver still counts it as open, for ever: then only a new connection writes again.
+pub(crate) async fn settle(writer: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    if writer.is_in_transaction() {
+        // What was given up is undone behind our back, in order: it is behind us once this is answered.
+        writer.ping().await?;
+    }
+    if writer.is_in_transaction() {
+        *writer = writer_options(path, Mode::Live).connect().await?;
+    }
+    Ok(())
+}
+
 /// Connections that read the file at `path`, made when they are first needed.
 pub(crate) fn readers(path: &Path) -> SqlitePool {
     SqlitePoolOptions::new()
@@ -115,4 +128,23 @@ async fn create(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     let marks = format!("PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION_ID}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *transaction).await?;
     Ok(transaction.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_ended_itself_is_got_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.db");
+        let mut writer = open_writer(&path, Mode::Live).await.unwrap();
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        // As SQLite itself does where a disk is full, and says nothing of it to the driver.
+        sqlx::query("ROLLBACK").execute(&mut *transaction).await.unwrap();
+        assert!(transaction.commit().await.is_err());
+        assert!(writer.begin_with("BEGIN IMMEDIATE").await.is_err(), "the driver counts it as open");
+        settle(&mut writer, &path).await.unwrap();
+        writer.begin_with("BEGIN IMMEDIATE").await.unwrap().commit().await.unwrap();
+    }
 }

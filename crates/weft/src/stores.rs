@@ -44,13 +44,32 @@ pub(crate) fn open_vault(config: &Config) -> anyhow::Result<Arc<Vault>> {
 
 /// Opens the read model, or makes it.
 pub(crate) async fn open_model(config: &Config) -> anyhow::Result<ReadModel> {
-    let Some(postgres) = &config.postgres else {
-        return ReadModel::open(&config.model_path())
-            .await
-            .with_context(|| format!("cannot open the read model {}", config.model_path().display()));
-    };
-    let location = Location::Postgres { url: postgres.url.reveal().to_owned(), schema: MODEL_SCHEMA.to_owned() };
-    ReadModel::open(location).await.context("cannot open the read model in PostgreSQL")
+    let location = model_location(config);
+    ReadModel::open(&location).await.with_context(|| format!("cannot open the read model {location}"))
+}
+
+/// Where the read model is.
+pub(crate) fn model_location(config: &Config) -> Location {
+    match &config.postgres {
+        None => Location::Sqlite(config.model_path()),
+        Some(postgres) => Location::Postgres { url: postgres.url.reveal().to_owned(), schema: MODEL_SCHEMA.to_owned() },
+    }
+}
+
+/// One topic of a log on Kafka, as the brokers tell of it.
+pub(crate) struct Topic {
+    pub(crate) name: String,
+    pub(crate) exists: bool,
+    /// Settings that are not as they should be, each with what it is and what it should be.
+    pub(crate) wrong: Vec<String>,
+}
+
+/// The topics of the log; none where it is a file.
+pub(crate) async fn inspect_topics(config: &Config) -> anyhow::Result<Vec<Topic>> {
+    if config.kafka.is_none() {
+        return Ok(Vec::new());
+    }
+    kafka::inspect(config).await
 }
 
 /// Whether the log may hold an event twice.
@@ -65,7 +84,21 @@ mod kafka {
     use anyhow::Context;
     use weft_log::{KafkaLog, KafkaOptions, SharedLog};
 
+    use super::Topic;
     use crate::{config::Config, system::SystemRandom};
+
+    pub(super) async fn inspect(config: &Config) -> anyhow::Result<Vec<Topic>> {
+        let options = options(config).context("[kafka] needs [postgres]")?;
+        let reports = KafkaLog::describe_topics(&options).await?;
+        Ok(reports
+            .into_iter()
+            .map(|report| {
+                let wrong = report.settings.iter().filter(|setting| !setting.is_good());
+                let wrong = wrong.map(|s| format!("{} is {}, not {}", s.name, s.found, s.wanted)).collect();
+                Topic { name: report.topic, exists: report.exists, wrong }
+            })
+            .collect())
+    }
 
     pub(super) async fn open(config: &Config, read_only: bool) -> anyhow::Result<SharedLog> {
         let options = options(config).context("[kafka] needs [postgres]")?;
@@ -96,9 +129,16 @@ mod kafka {
     use anyhow::bail;
     use weft_log::SharedLog;
 
+    use super::Topic;
     use crate::config::Config;
 
+    const WITHOUT: &str = "[kafka] is configured, and this program was built without the feature kafka";
+
+    pub(super) async fn inspect(_config: &Config) -> anyhow::Result<Vec<Topic>> {
+        bail!(WITHOUT)
+    }
+
     pub(super) async fn open(_config: &Config, _read_only: bool) -> anyhow::Result<SharedLog> {
-        bail!("[kafka] is configured, and this program was built without the feature kafka")
+        bail!(WITHOUT)
     }
 }

@@ -26,10 +26,13 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         findings.extend([room(&config.data), fsync_time(&config.data)]);
     }
     findings.extend(secrets(config));
-    findings.push(match stores::open_vault(config) {
-        Ok(_) => Finding::good("keys", format!("the vault in {} opens", config.keys.display())),
-        Err(error) => Finding::bad("keys", format!("{error:#}"), "restore the keys from their backup"),
-    });
+    // With Kafka the keys of the records are in PostgreSQL: they are looked at with the log.
+    if config.kafka.is_none() {
+        findings.push(match stores::open_vault(config) {
+            Ok(_) => Finding::good("keys", format!("the vault in {} opens", config.keys.display())),
+            Err(error) => Finding::bad("keys", format!("{error:#}"), "restore the keys from their backup"),
+        });
+    }
     findings
 }
 
@@ -105,7 +108,9 @@ fn measure(data: &Path) -> std::io::Result<Vec<Duration>> {
 /// What nobody but the node's account may read.
 fn secrets(config: &Config) -> Vec<Finding> {
     let mut paths = vec![("keys".to_owned(), config.keys.clone())];
-    paths.extend(["node.key", "keys", "notary.key"].map(|name| (format!("keys/{name}"), config.keys.join(name))));
+    let vault = config.kafka.is_none().then_some("keys");
+    let names = ["node.key", "notary.key"].into_iter().chain(vault);
+    paths.extend(names.map(|name| (format!("keys/{name}"), config.keys.join(name))));
     if let Some(tls) = &config.tls {
         paths.push(("tls.key".to_owned(), tls.key.clone()));
     }
