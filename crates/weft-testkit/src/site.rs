@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use crate::process::script;
+
 /// A folder with a configuration and keys.
 pub struct Site {
     dir: tempfile::TempDir,
@@ -97,6 +99,25 @@ impl Site {
             bail!("weft init: {}", output.stderr);
         }
         Ok(Self { dir })
+    }
+
+    /// A site whose log is on these brokers, `host:port,...`, and the rest on this PostgreSQL server: under topics and in a
+    /// database of its own, named as its folder is.
+    ///
+    /// # Errors
+    /// What went wrong, for the test to show.
+    pub fn on_kafka(brokers: &str, postgres: &str, replication: u16) -> anyhow::Result<Self> {
+        let site = Self::new()?;
+        let folder = site.path().file_name().context("a folder with a name")?.to_string_lossy();
+        let name = format!("weft-{}", folder.trim_start_matches('.'));
+        let url = script("postgres", &["database", &name], &[("WEFT_TEST_POSTGRES", postgres)])?;
+        let config = std::fs::read_to_string(site.config())?;
+        let backends = format!(
+            "\n[kafka]\nbrokers = \"{brokers}\"\nprefix = \"{name}\"\nreplication = {replication}\n\
+             \n[postgres]\nurl = \"{url}\"\n"
+        );
+        std::fs::write(site.config(), config + &backends)?;
+        Ok(site)
     }
 
     /// The folder.
@@ -260,6 +281,14 @@ impl Node {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// True until it has ended, whyever.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn runs(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
     }
 
     /// Ends it with SIGTERM, and waits. Returns its exit code.

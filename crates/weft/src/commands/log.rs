@@ -92,16 +92,24 @@ async fn stat(log: &SharedLog, options: &Stat) -> anyhow::Result<Exit> {
 }
 
 fn as_json(statistics: &Statistics) -> Value {
-    let mut streams = BTreeMap::new();
+    let mut streams: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for p in &statistics.partitions {
+        let (events, bytes) = streams.entry(p.partition.stream.name()).or_default();
+        *events += p.events;
+        *bytes += p.bytes;
+    }
+    let streams =
+        streams.into_iter().map(|(stream, (events, bytes))| (stream, json!({"events": events, "bytes": bytes})));
+    let partitions = statistics.partitions.iter().map(|p| {
         let (oldest, newest) = ends(p.partition, p.events);
         let row = json!({"events": p.events, "bytes": p.bytes, "oldest": oldest, "newest": newest});
-        streams.insert(p.partition.stream.name(), row);
-    }
+        (p.partition.to_string(), row)
+    });
     let sum = |count: fn(&weft_log::FeedStatistics) -> u64| statistics.feeds.iter().map(count).sum::<u64>();
     let feeds: BTreeMap<&str, Value> = statistics.feeds.iter().map(|f| (f.feed.as_str(), counts(f))).collect();
     json!({
-        "streams": streams,
+        "streams": streams.collect::<BTreeMap<_, _>>(),
+        "partitions": partitions.collect::<BTreeMap<_, _>>(),
         "verdicts": {
             "received": sum(weft_log::FeedStatistics::received),
             "accepted": sum(|f| f.accepted),

@@ -34,6 +34,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(config: &Path, options: Options) -> anyhow::Result<Exit> {
     let config = Config::read(config)?;
     let log = stores::open_log_read_only(&config).await?;
+    std::fs::create_dir_all(&config.data).with_context(|| format!("cannot make {}", config.data.display()))?;
     let beside = tempfile::Builder::new().prefix("replay-").tempdir_in(&config.data).context("cannot make a folder")?;
     // The cut that the live model has reached; it may grow meanwhile, and is compared as of this cut.
     let live = if options.compare { Some(stores::open_model(&config).await?) } else { None };

@@ -1,0 +1,89 @@
+//! The one real path on Kafka and PostgreSQL: the same story as on an embedded log, told by one process and by five.
+
+mod hospitals;
+
+use anyhow::Context;
+use hospitals::{OTHER, PAS, admission, one_timeline, person};
+use serde_json::Value;
+use weft_testkit::{Launch, Node, Sender, Site, kafka, postgres};
+
+const ROLES: [&str; 5] = ["notary", "connect", "link", "project", "api"];
+
+/// Both feeds, registered while no node runs. `None` where there are no services.
+fn site() -> anyhow::Result<Option<Site>> {
+    let (Some(brokers), Some(server)) = (kafka(), postgres()) else { return Ok(None) };
+    let site = Site::on_kafka(&brokers, &server, 1)?;
+    for (name, registration) in [("pas.toml", PAS), ("other.toml", OTHER)] {
+        let file = site.write(name, registration)?;
+        assert_eq!(site.weft(&["feed", "add", &file])?.code, 0);
+    }
+    Ok(Some(site))
+}
+
+/// What must hold of the log and the read model once everything has been sent: live = rebuilt, signed and whole, and a cut
+/// shows what the newest state shows.
+fn hold(site: &Site, person: &str) -> anyhow::Result<()> {
+    let sizes = |stream: &str, answer: &Value| -> u64 {
+        let known = answer["known_at"].as_object().into_iter().flatten();
+        known.filter(|(partition, _)| partition.starts_with(stream)).filter_map(|(_, size)| size.as_u64()).sum()
+    };
+    let stat = site.json(&["log", "stat", "--json"])?;
+    let compared = site.wait_for(&["replay", "--compare", "--json"], |answer| {
+        ["feed", "identity"].iter().all(|stream| sizes(stream, answer) == stat["streams"][stream]["events"])
+    })?;
+    assert_eq!(
+        (&compared["equal"], &compared["different"]),
+        (&Value::Bool(true), &Value::Array(Vec::new())),
+        "{compared}"
+    );
+
+    // Reading is recorded, so that the log grows by being looked at; what was sent is beyond no cut.
+    let verified = site.wait_for(&["verify", "--json"], |report| {
+        let partitions = report["partitions"].as_object();
+        partitions
+            .is_some_and(|all| all.iter().filter(|(p, _)| !p.starts_with("control")).all(|(_, p)| p["beyond"] == 0))
+    })?;
+    assert_eq!(
+        (&verified["whole"], &verified["damages"]),
+        (&Value::Bool(true), &Value::Array(Vec::new())),
+        "{verified}"
+    );
+    let tick = verified["newest"]["tick"].as_u64().context("a cut")?.to_string();
+    let now = site.json(&["timeline", person, "--json"])?;
+    let then = site.wait_for(&["timeline", person, "--as-of", &tick, "--json"], |t| t["entries"].is_array())?;
+    assert_eq!(then["entries"], now["entries"], "as of the newest cut");
+    Ok(())
+}
+
+#[test]
+fn from_two_hospitals_to_one_timeline_in_one_process() -> anyhow::Result<()> {
+    let Some(site) = site()? else { return Ok(()) };
+    let node = site.serve()?;
+    let id = one_timeline(&site, &node.mllp("ryj-pas")?, &node.mllp("rqm-pas")?)?;
+    hold(&site, &id)?;
+    assert_eq!(node.stop()?, 0);
+
+    // What is known lives in the services alone: a node that starts again has all of it.
+    let node = site.serve()?;
+    assert_eq!(person(&site, 2)?, id);
+    assert_eq!(Sender::connect(&node.mllp("ryj-pas")?)?.send(&admission("RYJ", "A1", "100001"))?.code, "AA");
+    let stat = site.json(&["log", "stat", "--json"])?;
+    assert_eq!((&stat["verdicts"]["duplicate"], &stat["streams"]["feed"]["events"]), (&2.into(), &6.into()), "{stat}");
+    assert_eq!(node.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn from_two_hospitals_to_one_timeline_with_every_role_a_process() -> anyhow::Result<()> {
+    let Some(site) = site()? else { return Ok(()) };
+    let launch = |role| site.launch(&Launch { roles: &[role], ..Launch::default() });
+    let nodes: Vec<Node> = ROLES.into_iter().map(launch).collect::<anyhow::Result<_>>()?;
+    let connect = nodes.iter().find(|node| node.ready["mllp"]["ryj-pas"].is_string()).context("one that listens")?;
+    let pas = connect.mllp("ryj-pas")?;
+    let id = one_timeline(&site, &pas, &connect.mllp("rqm-pas")?)?;
+    hold(&site, &id)?;
+    for node in nodes {
+        assert_eq!(node.stop()?, 0, "every role ends in order");
+    }
+    Ok(())
+}
