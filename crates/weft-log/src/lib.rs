@@ -81,7 +81,9 @@ pub use verify::{Damage, DamageKind, Place, VerifiedPartition, VerifyError, Veri
 ///
 /// 1. **Durable.** When [`append`](Self::append) returns a receipt, the event survives the death of the process and of
 ///    the machine (as far as the backend's table in the README says).
-/// 2. **All or none.** The drafts of one call become visible together, next to each other and in order, or not at all.
+/// 2. **All or none.** The drafts of one call are decided together, and become visible next to each other and in order, or not
+///    at all. On Kafka they become visible partition by partition, other nodes' events may stand between them, and what a
+///    node that died had produced of a call stands alone until the call is repeated.
 /// 3. **Dense.** Offsets of a partition are 0, 1, 2 ... without a gap; a reader that sees an offset has been able to see
 ///    every smaller one.
 /// 4. **Never rewritten.** What was read at a position is what every later read there returns, byte for byte.
