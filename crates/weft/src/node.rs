@@ -19,8 +19,7 @@ use crate::{
     commands::reach::Ready,
     config::Config,
     feed_control::NodeFeeds,
-    health, lead,
-    linker::Linker,
+    health, lead, linker,
     roles::{Role, Roles},
     stores,
     system::{self, SystemClock, SystemRandom},
@@ -186,16 +185,7 @@ impl Node {
         let (place, linked) = watch::channel(0);
         self.linked = linked;
         let (log, model, shutdown) = (self.log.clone(), self.model.clone(), self.shutdown.clone());
-        let work = move |stop: CancellationToken| {
-            let (log, model, place) = (log.clone(), model.clone(), place.clone());
-            async move {
-                let linker = tokio::select! {
-                    () = stop.cancelled() => return Ok(()),
-                    linker = Linker::load(log, model, Arc::new(SystemClock), place) => linker?,
-                };
-                linker.run(stop).await
-            }
-        };
+        let work = move |stop| linker::run(log.clone(), model.clone(), place.clone(), stop);
         self.role("link", lead::leading(self.model.clone(), "link", shutdown, work));
     }
 

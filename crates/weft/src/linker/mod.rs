@@ -29,11 +29,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weft_link::Model;
-use weft_log::{AppendError, Draft, OpenError, ReadLimit, Receipt, Same, SharedLog};
+use weft_log::{AppendError, Draft, OpenError, ReadError, ReadLimit, Receipt, Same, SharedLog};
 use weft_model::{Clock, Cut, Event, Partition, Payload, Position, Stream, Verdict, proto::event::Demographics};
-use weft_readmodel::ReadModel;
+use weft_readmodel::{ReadModel, StoreError};
 use weft_translate::Profile;
 
+use crate::system::SystemClock;
 use deciding::{Decided, Deciding, accepted};
 
 /// Everything that the role needs.
@@ -56,6 +57,8 @@ pub(crate) struct Linker {
 const STORE_PLACE_EVERY: Duration = Duration::from_secs(1);
 /// From one page to the next, at least, unless the first was full: decisions that are appended together share a commit.
 const READ_EVERY: Duration = Duration::from_millis(50);
+/// Before the linker is loaded again where something that it reads was away.
+const AWAY_PAUSE: Duration = Duration::from_secs(1);
 
 impl Linker {
     /// Takes what is decided from out of the read model as of the linker's place, and brings it up to the identity
@@ -286,6 +289,43 @@ impl Linker {
         }
         Ok(())
     }
+}
+
+/// Decides until `shutdown`. What cannot be read now is waited for, and the linker loaded again: it then knows what it knew,
+/// as after a restart.
+pub(crate) async fn run(
+    log: SharedLog,
+    model: Arc<ReadModel>,
+    place: watch::Sender<u64>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let linker = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            linker = Linker::load(log.clone(), model.clone(), Arc::new(SystemClock), place.clone()) => linker,
+        };
+        let ended = match linker {
+            Ok(linker) => linker.run(shutdown.clone()).await,
+            Err(error) => Err(error),
+        };
+        match ended {
+            Err(error) if passes(&error) => warn!(reason = format!("{error:#}"), "nothing can be linked now"),
+            ended => return ended,
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(AWAY_PAUSE) => {}
+        }
+    }
+}
+
+/// Whether the same may succeed later.
+fn passes(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        matches!(cause.downcast_ref(), Some(ReadError::Unavailable(_)))
+            || matches!(cause.downcast_ref(), Some(StoreError::Unavailable(_)))
+            || matches!(cause.downcast_ref(), Some(OpenError::Vault(_)))
+    })
 }
 
 /// Whether the feed profile registered at this offset of the control stream is a demonstration's.
