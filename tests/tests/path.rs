@@ -23,6 +23,9 @@ fn from_two_hospitals_to_one_timeline() -> anyhow::Result<()> {
     let (site, node) = start()?;
     let id = one_timeline(&site, &node.mllp("ryj-pas")?, &node.mllp("rqm-pas")?)?;
 
+    let stat = site.json(&["log", "stat", "--json"])?;
+    let ends = &stat["streams"]["feed"];
+    assert_eq!((&ends["oldest"], &ends["newest"]), (&"feed/0/0".into(), &"feed/0/5".into()), "{stat}");
     // As it was known before the second hospital spoke.
     let before = site.json(&["timeline", &id, "--as-of", "feed/0/1", "--json"])?;
     assert_eq!(before["entries"].as_array().map(Vec::len), Some(1), "{before}");

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use weft_log::{ReadLimit, SharedLog, Statistics, Stored};
+use weft_log::{PartitionStatistics, ReadLimit, SharedLog, Statistics, Stored};
 use weft_model::{Partition, Payload, Position, Stream, Verdict, proto::event::When};
 
 use crate::{
@@ -92,14 +92,11 @@ async fn stat(log: &SharedLog, options: &Stat) -> anyhow::Result<Exit> {
 }
 
 fn as_json(statistics: &Statistics) -> Value {
-    let mut streams: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let mut streams: BTreeMap<&str, Vec<&PartitionStatistics>> = BTreeMap::new();
     for p in &statistics.partitions {
-        let (events, bytes) = streams.entry(p.partition.stream.name()).or_default();
-        *events += p.events;
-        *bytes += p.bytes;
+        streams.entry(p.partition.stream.name()).or_default().push(p);
     }
-    let streams =
-        streams.into_iter().map(|(stream, (events, bytes))| (stream, json!({"events": events, "bytes": bytes})));
+    let streams = streams.into_iter().map(|(stream, partitions)| (stream, stream_json(&partitions)));
     let partitions = statistics.partitions.iter().map(|p| {
         let (oldest, newest) = ends(p.partition, p.events);
         let row = json!({"events": p.events, "bytes": p.bytes, "oldest": oldest, "newest": newest});
@@ -120,6 +117,17 @@ fn as_json(statistics: &Statistics) -> Value {
         "feeds": feeds,
         "size_bytes": statistics.disk_bytes,
     })
+}
+
+/// A stream of one partition has an oldest and a newest event; of several, each partition has.
+fn stream_json(partitions: &[&PartitionStatistics]) -> Value {
+    let sum = |count: fn(&PartitionStatistics) -> u64| partitions.iter().map(|p| count(p)).sum::<u64>();
+    let mut stream = json!({"events": sum(|p| p.events), "bytes": sum(|p| p.bytes)});
+    if let ([p], Value::Object(fields)) = (partitions, &mut stream) {
+        let (oldest, newest) = ends(p.partition, p.events);
+        fields.extend([("oldest".to_owned(), oldest.into()), ("newest".to_owned(), newest.into())]);
+    }
+    stream
 }
 
 fn counts(feed: &weft_log::FeedStatistics) -> Value {
