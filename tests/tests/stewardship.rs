@@ -62,13 +62,28 @@ impl Hospital {
     /// The person of a record, once it is linked.
     fn person(&self, record: &str) -> anyhow::Result<String> {
         let told = self.site.wait_for(&["link", "explain", record, "--json"], |told| told["personId"] != "")?;
-        Ok(told["personId"].as_str().context("a person")?.to_owned())
+        let person = told["personId"].as_str().context("a person")?.to_owned();
+        self.projected(&person)?;
+        Ok(person)
+    }
+
+    /// Waits until every message sent so far is in the timelines: a link may be known before the message that it is about.
+    fn projected(&self, person: &str) -> anyhow::Result<()> {
+        let stat = self.site.json(&["log", "stat", "--json"])?;
+        let events = stat["streams"]["feed"]["events"].as_u64().context("the events of the feeds")?;
+        self.site.wait_for(&["timeline", person, "--json"], |told| {
+            let sizes = told["knownAt"]["sizes"].as_array();
+            let feed = sizes.and_then(|sizes| sizes.iter().find(|size| size["stream"] == "FEED"));
+            let known = feed.and_then(|feed| feed["offset"].as_str()).and_then(|offset| offset.parse::<u64>().ok());
+            known.is_some_and(|known| known >= events)
+        })?;
+        Ok(())
     }
 
     /// Waits until a record is with a person.
     fn wait_person(&self, record: &str, person: &str) -> anyhow::Result<()> {
         self.site.wait_for(&["link", "explain", record, "--json"], |told| told["personId"] == person)?;
-        Ok(())
+        self.projected(person)
     }
 
     /// Decides, and returns the answer.
