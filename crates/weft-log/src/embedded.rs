@@ -204,8 +204,11 @@ async fn check(connection: &mut SqliteConnection, dir: &Path, vault: &Vault) -> 
     if fingerprint != Names::new(vault).fingerprint() {
         return Err(OpenLogError::OtherVault { place: place() });
     }
-    let counts = read::counts(connection).await.map_err(refused(dir))?;
-    let ends = read::ends(connection).await.map_err(refused(dir))?;
+    // One transaction, so that both are of one moment: a node may be writing meanwhile.
+    let mut transaction = connection.begin().await.map_err(refused(dir))?;
+    let counts = read::counts(&mut transaction).await.map_err(refused(dir))?;
+    let ends = read::ends(&mut transaction).await.map_err(refused(dir))?;
+    transaction.commit().await.map_err(refused(dir))?;
     let counted = Statistics::from_counts(Partitions::SINGLE, counts, &HashMap::new(), 0).partitions;
     if counted.iter().any(|counted| counted.events != ends.sizes.size(counted.partition)) {
         return Err(OpenLogError::Damaged {

@@ -86,6 +86,27 @@ async fn a_crash_keeps_every_receipt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_grows_meanwhile_is_opened_to_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = support::vault(&dir.path().join("vault"));
+    let log = Arc::new(open(dir.path()).await.unwrap());
+    let appending = tokio::spawn({
+        let log = Arc::clone(&log);
+        async move {
+            for n in 0.. {
+                append(&log, n..n + 1).await;
+            }
+        }
+    });
+    for _ in 0..200 {
+        let opened = EmbeddedLog::open_read_only(dir.path().join("log"), Arc::clone(&vault)).await;
+        let reader: SharedLog = Arc::new(opened.unwrap());
+        reader.close().await;
+    }
+    appending.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_is_open_once_and_read_beside() {
     let dir = tempfile::tempdir().unwrap();
     let vault = support::vault(&dir.path().join("vault"));
