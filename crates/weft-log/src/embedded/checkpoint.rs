@@ -6,11 +6,12 @@
 //! the little that is left, between two batches.
 
 use std::{
-    fs::File,
-    os::unix::fs::FileExt,
+    fs::{self, File},
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -34,7 +35,7 @@ pub(crate) struct Checkpointer {
 
 struct Shared {
     /// SQLite's index of the WAL: its header says how long the WAL is.
-    index: PathBuf,
+    index: WalIndex,
     wanted: Notify,
     stopping: AtomicBool,
     /// True where the writer should finish.
@@ -44,7 +45,7 @@ struct Shared {
 impl Checkpointer {
     pub(crate) fn start(connect: SqliteConnectOptions, dir: &Path) -> Self {
         let shared = Shared {
-            index: dir.join("log.db-shm"),
+            index: WalIndex { path: dir.join("log.db-shm"), file: Mutex::new(None) },
             wanted: Notify::new(),
             stopping: AtomicBool::new(false),
             long: AtomicBool::new(false),
@@ -56,7 +57,7 @@ impl Checkpointer {
 
     /// To be called after each batch. True where the writer should run a checkpoint now.
     pub(crate) fn after_batch(&mut self) -> bool {
-        let wal_bytes = wal_bytes(&self.shared.index);
+        let wal_bytes = self.shared.index.wal_bytes();
         if wal_bytes < self.requested_at {
             // It is used from its start again.
             self.requested_at = 0;
@@ -87,7 +88,7 @@ async fn serve(connect: SqliteConnectOptions, shared: Arc<Shared>) {
             break;
         }
         match connect_and_run(&connect, &mut connection).await {
-            Ok(()) if wal_bytes(&shared.index) >= WAL_BYTES_LONG => shared.long.store(true, Ordering::Release),
+            Ok(()) if shared.index.wal_bytes() >= WAL_BYTES_LONG => shared.long.store(true, Ordering::Release),
             Ok(()) => {}
             Err(error) => {
                 // Nothing is lost: the WAL grows until a later one succeeds.
@@ -122,19 +123,39 @@ pub(crate) async fn truncate(connection: &mut SqliteConnection) -> Result<(), sq
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await.map(|_| ())
 }
 
-/// How much the WAL holds, in bytes of pages: the file itself never shrinks. From the header of the WAL index
-/// (<https://sqlite.org/walformat.html>): the page size is the two bytes at 14, the number of frames the four at 16, in
-/// the machine's own order. An index that cannot be read counts as empty: then SQLite cannot write either.
-fn wal_bytes(index: &Path) -> u64 {
-    let mut header = [0; 20];
-    if File::open(index).and_then(|file| file.read_exact_at(&mut header, 0)).is_err() {
-        return 0;
+/// SQLite's index of the WAL. It stays open: closing any handle of a file gives up every lock that this process has on it,
+/// also SQLite's own, and then another process that opens the log takes the index for its to make anew under our feet.
+struct WalIndex {
+    path: PathBuf,
+    file: Mutex<Option<File>>,
+}
+
+impl WalIndex {
+    /// How much the WAL holds, in bytes of pages: the file itself never shrinks. From the header of the WAL index
+    /// (<https://sqlite.org/walformat.html>): the page size is the two bytes at 14, the number of frames the four at 16, in
+    /// the machine's own order. An index that cannot be read counts as empty: then SQLite cannot write either.
+    fn wal_bytes(&self) -> u64 {
+        let mut header = [0; 20];
+        if self.read(&mut header).is_err() {
+            return 0;
+        }
+        let [.., p0, p1, f0, f1, f2, f3] = header;
+        let page_bytes = match u16::from_ne_bytes([p0, p1]) {
+            // 65,536 does not fit.
+            1 => 1 << 16,
+            bytes => u64::from(bytes),
+        };
+        page_bytes * u64::from(u32::from_ne_bytes([f0, f1, f2, f3]))
     }
-    let [.., p0, p1, f0, f1, f2, f3] = header;
-    let page_bytes = match u16::from_ne_bytes([p0, p1]) {
-        // 65,536 does not fit.
-        1 => 1 << 16,
-        bytes => u64::from(bytes),
-    };
-    page_bytes * u64::from(u32::from_ne_bytes([f0, f1, f2, f3]))
+
+    fn read(&self, header: &mut [u8]) -> io::Result<()> {
+        let mut kept = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = fs::metadata(&self.path)?.ino();
+        let file = match kept.take() {
+            // One that SQLite has replaced meanwhile is nobody's any more: closing it gives up no lock that counts.
+            Some(file) if file.metadata()?.ino() == now => kept.insert(file),
+            _ => kept.insert(File::open(&self.path)?),
+        };
+        file.read_exact_at(header, 0)
+    }
 }
