@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tonic::{Request, Response, Status};
 use weft_log::{AppendError, Draft, FeedStatistics, Receipt, Same, SharedLog};
 use weft_model::{
-    Clock, Partition, Payload, Position, Stream, Verdict,
+    Clock, Payload, Position, Stream, Verdict,
     proto::{
         api::{
             Feed, FeedHealth, FeedState, GetFeedRequest, GetFeedResponse, GetQuarantinedRequest,
@@ -21,7 +21,7 @@ use weft_model::{
 };
 use weft_readmodel::ReadModel;
 
-use super::{answer, quarantine};
+use super::{answer, projection, quarantine};
 use crate::{
     arguments,
     context::Asker,
@@ -31,8 +31,6 @@ use crate::{
     generated::server::feed_service_server::FeedService,
 };
 
-/// How long a change waits for the read model.
-const PROJECTED_WAIT: Duration = Duration::from_secs(5);
 /// How long a change waits for the connector, which tries the address.
 const CONNECTED_WAIT: Duration = Duration::from_secs(1);
 const CONNECTED_POLL: Duration = Duration::from_millis(20);
@@ -185,7 +183,7 @@ impl Feeds {
             AppendError::Unavailable(_) => Error::Unavailable("the change could not be stored", error.into()),
         })?;
         let receipt = *receipts.first().ok_or_else(|| Error::Internal("the log gave no receipt".into()))?;
-        if !self.projected(receipt.position.partition, receipt.position.offset + 1).await {
+        if !projection::projected(&self.model, receipt.position.partition, receipt.position.offset + 1).await {
             tracing::info!(feed, "change is stored and not projected yet");
         }
         Ok(receipt)
@@ -194,28 +192,7 @@ impl Feeds {
     /// Waits until the read model has applied all of the control stream; returns the size of that.
     async fn caught_up(&self) -> Result<u64, Error> {
         let control = Stream::Control.partition(0);
-        let size = self.log.size(control).await?;
-        if self.projected(control, size).await {
-            Ok(size)
-        } else {
-            Err(Error::Unavailable("the read model is behind the control stream", "not caught up in time".into()))
-        }
-    }
-
-    /// Waits, not for ever, until the read model has applied `size` events of `partition`; false where it has not.
-    async fn projected(&self, partition: Partition, size: u64) -> bool {
-        let mut changes = self.model.changes();
-        let applied = async {
-            loop {
-                if self.model.known_at().0.get(&partition).is_some_and(|known| *known >= size) {
-                    return true;
-                }
-                if changes.changed().await.is_err() {
-                    return false;
-                }
-            }
-        };
-        tokio::time::timeout(PROJECTED_WAIT, applied).await.unwrap_or(false)
+        projection::caught_up(&self.log, &self.model, control, "the read model is behind the control stream").await
     }
 
     /// Waits, not for long, until the connector says whether it can listen for a feed.

@@ -3,12 +3,12 @@
 //! A decision is one event in the identity stream, with its whole effect in it; whoever folds the stream needs nothing else.
 //! Decisions are made one at a time on what that stream says, and a call returns when the read model shows its effect.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 use weft_log::{AppendError, Draft, Receipt, Same, SharedLog};
 use weft_model::{
-    Clock, Partition, Payload, PersonId, Position, Pseudonym, Stream, Verdict,
+    Clock, Payload, PersonId, Position, Pseudonym, Stream, Verdict,
     proto::{
         api::{
             DecideRequest, DecideResponse, ExplainRequest, ExplainResponse, Explanation, ListReviewsRequest,
@@ -21,7 +21,7 @@ use weft_model::{
 };
 use weft_readmodel::{Decision, ReadModel, Waiting};
 
-use super::{answer, proposal};
+use super::{answer, projection, proposal};
 use crate::{
     arguments,
     context::Asker,
@@ -39,8 +39,6 @@ const PAGE_DEFAULT: usize = 50;
 const PAGE_MAX: usize = 500;
 /// Characters of a code.
 const CODE_MAX: usize = 60;
-/// How long a decision waits for the read model.
-const PROJECTED_WAIT: Duration = Duration::from_secs(5);
 
 /// The service.
 pub(crate) struct Links {
@@ -303,7 +301,7 @@ impl Links {
             AppendError::Unavailable(_) => Error::Unavailable("the decision could not be stored", error.into()),
         })?;
         let receipt = *receipts.first().ok_or_else(|| Error::Internal("the log gave no receipt".into()))?;
-        if !self.projected(receipt.position.partition, receipt.position.offset + 1).await {
+        if !projection::projected(&self.model, receipt.position.partition, receipt.position.offset + 1).await {
             tracing::info!("a decision is stored and not projected yet");
         }
         Ok(receipt)
@@ -312,28 +310,7 @@ impl Links {
     /// Waits until the read model has applied all of the identity stream; returns the size of that.
     async fn caught_up(&self) -> Result<u64, Error> {
         let identity = Stream::Identity.partition(0);
-        let size = self.log.size(identity).await?;
-        if self.projected(identity, size).await {
-            Ok(size)
-        } else {
-            Err(Error::Unavailable("the read model is behind the identity stream", "not caught up in time".into()))
-        }
-    }
-
-    /// Waits, not for ever, until the read model has applied `size` events of `partition`; false where it has not.
-    async fn projected(&self, partition: Partition, size: u64) -> bool {
-        let mut changes = self.model.changes();
-        let applied = async {
-            loop {
-                if self.model.known_at().0.get(&partition).is_some_and(|known| *known >= size) {
-                    return true;
-                }
-                if changes.changed().await.is_err() {
-                    return false;
-                }
-            }
-        };
-        tokio::time::timeout(PROJECTED_WAIT, applied).await.unwrap_or(false)
+        projection::caught_up(&self.log, &self.model, identity, "the read model is behind the identity stream").await
     }
 }
 

@@ -4,6 +4,7 @@
 mod feed;
 mod link;
 mod person;
+mod projection;
 mod proposal;
 mod quarantine;
 mod timeline;
