@@ -172,8 +172,9 @@ impl Decoder {
                     return None;
                 }
                 Mark::EndOfFrame => {
-                    let message = buffer.split_to(at).freeze();
-                    buffer.advance(1);
+                    // A copy: the log keeps messages for a while, and a slice would keep all of what was read with it.
+                    let message = Bytes::copy_from_slice(buffer.get(..at).unwrap_or_default());
+                    buffer.advance(at + 1);
                     self.open(State::Between);
                     return Some(Some(Frame::Message(message)));
                 }

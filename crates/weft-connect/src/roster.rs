@@ -26,12 +26,12 @@ pub(crate) struct Registered {
 impl Roster {
     /// Applies the event at `offset` of stream `control`. A feed stays paused when it is registered again; the latest
     /// registration counts even where it cannot be read, so that a restart makes the same of it.
-    pub(crate) fn apply(&mut self, offset: u64, payload: Payload) {
+    pub(crate) fn apply(&mut self, offset: u64, payload: &Payload) {
         match payload {
             Payload::FeedRegistered(registered) => {
                 let reading = read(&registered.profile_toml, offset);
                 let paused = self.feeds.get(&registered.feed).is_some_and(|feed| feed.paused);
-                self.feeds.insert(registered.feed, Registered { reading, revision: offset, paused });
+                self.feeds.insert(registered.feed.clone(), Registered { reading, revision: offset, paused });
             }
             Payload::FeedPaused(switched) => self.switch(&switched.feed, true),
             Payload::FeedResumed(switched) => self.switch(&switched.feed, false),
@@ -77,7 +77,7 @@ mod tests {
 
     fn check(events: Vec<Payload>, wanted: &str) {
         let mut roster = Roster::default();
-        for (offset, event) in events.into_iter().enumerate() {
+        for (offset, event) in events.iter().enumerate() {
             roster.apply(offset as u64, event);
         }
         let shown: Vec<String> = roster

@@ -234,7 +234,7 @@ impl Supervisor {
             let decisions = cut::decisions(&log, size).await.map_err(|e| skipped(&e))?;
             for stored in &decisions {
                 let event = self.options.log.open(stored).await.map_err(unopened)?;
-                self.roster.apply(stored.position.offset, event.payload);
+                self.roster.apply(stored.position.offset, &event.payload);
             }
             self.next = size;
         }
@@ -243,7 +243,7 @@ impl Supervisor {
             for stored in &page {
                 let Position { offset, .. } = stored.position;
                 let event = self.options.log.open(stored).await.map_err(unopened)?;
-                self.roster.apply(offset, event.payload);
+                self.roster.apply(offset, &event.payload);
                 self.next = offset + 1;
             }
             if page.is_empty() {

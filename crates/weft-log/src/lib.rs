@@ -16,6 +16,7 @@
 //! [`MemoryLog`] in maps).
 
 mod batch;
+mod compress;
 pub mod cut;
 mod draft;
 mod embedded;
@@ -34,6 +35,7 @@ mod names;
 mod nodes;
 mod notary;
 mod note;
+mod opened;
 mod partitions;
 pub mod proof;
 mod remembered;
@@ -126,7 +128,7 @@ pub trait EventLog: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`OpenError`] says whether the bytes are damaged, the key is gone, or a newer program wrote it.
-    async fn open(&self, stored: &Stored) -> Result<Event, OpenError>;
+    async fn open(&self, stored: &Stored) -> Result<Arc<Event>, OpenError>;
 
     /// The keyed pseudonym under which headers speak of `record`.
     fn pseudonym(&self, record: &SourceRecordId) -> Pseudonym;

@@ -17,6 +17,7 @@ use crate::{
     error::{Cause, Closed, ReadOnly},
     keys::KeySlots,
     names::Names,
+    opened::OpenedEvents,
     partitions::PerPartition,
     seal::{self, Sealed, Unsealed},
     storage::{Ends, Storage, Writing},
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) names: Names,
     pub(crate) keys: KeySlots,
     pub(crate) tail: Tail,
+    pub(crate) opened: OpenedEvents,
     /// Calls that are on their way to the queue.
     pub(crate) sealing: AtomicUsize,
 }
@@ -57,7 +59,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(vault: Arc<Vault>, sizes: &PerPartition<u64>) -> Self {
         let (names, keys, tail) = (Names::new(&vault), KeySlots::new(), Tail::new(sizes));
-        Self { vault, names, keys, tail, sealing: AtomicUsize::new(0) }
+        Self { vault, names, keys, tail, opened: OpenedEvents::default(), sealing: AtomicUsize::new(0) }
     }
 }
 
@@ -156,7 +158,7 @@ impl<S: Storage> Log<S> {
             fits(sealed.bytes.len(), EVENT_BYTES_MAX)?;
             return Ok(Entry { head: Head { partition, event_id, same }, body: Body::Sealed(sealed) });
         }
-        let unsealed = Unsealed::new(header, draft.payload.encode());
+        let unsealed = Unsealed::new(header, draft.payload);
         fits(unsealed.bytes(), EVENT_BYTES_MAX)?;
         let slot = match record {
             None => Some(GENERAL_SLOT),
@@ -234,12 +236,15 @@ impl<S: Storage> EventLog for Log<S> {
         self.shared.tail.partitions().all().collect()
     }
 
-    async fn open(&self, stored: &Stored) -> Result<Event, OpenError> {
+    async fn open(&self, stored: &Stored) -> Result<Arc<Event>, OpenError> {
+        if let Some(event) = self.shared.opened.find(&stored.leaf, &self.shared.vault) {
+            return Ok(event);
+        }
         #[cfg(feature = "kafka")]
         let loaded = self.shared.vault.load(std::iter::once(&stored.bytes).flat_map(seal::key_slots)).await;
         #[cfg(feature = "kafka")]
         loaded.map_err(OpenError::Vault)?;
-        seal::open(&self.shared.vault, stored)
+        seal::open(&self.shared.vault, stored).map(Arc::new)
     }
 
     fn pseudonym(&self, record: &SourceRecordId) -> Pseudonym {

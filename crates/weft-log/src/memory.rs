@@ -101,7 +101,7 @@ impl Writing for Memory {
         let mut tables = self.lock();
         for (position, event) in &rows.events {
             if let Some(events) = tables.events.get_mut(position.partition) {
-                events.push(event.clone());
+                events.push(Sealed { opened: None, ..event.clone() });
             }
         }
         for (key, event_id, position, verdict) in &rows.messages {

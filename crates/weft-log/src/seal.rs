@@ -1,6 +1,6 @@
 //! From a header and a payload to the stored envelope, and back.
 
-use std::cell::RefCell;
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{Aad, Nonce};
 use bytes::Bytes;
@@ -10,38 +10,44 @@ use weft_model::{
     proto::event::{Compression, Envelope, Header, SealedPart},
 };
 
-use crate::{OpenError, Stored, Vault, VaultError, error::Cause, merkle::leaf_hash};
+use crate::{
+    OpenError, Stored, Vault, VaultError,
+    compress::{compress, decompress},
+    error::Cause,
+    merkle::leaf_hash,
+    opened::Opened,
+};
 
 const NONCE_BYTES: usize = 12;
-/// Payloads below this never shrink by more than a compressed frame costs.
-const COMPRESS_BYTES_MIN: usize = 128;
-/// No payload is this large; a frame that claims to be is damaged.
-const PAYLOAD_BYTES_MAX: u64 = 1 << 28;
 
 /// An event in its stored form.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sealed {
     /// The encoded envelope.
     pub(crate) bytes: Bytes,
     pub(crate) leaf: [u8; 32],
+    /// What it says, where whoever sealed it gave it whole.
+    pub(crate) opened: Option<Opened>,
 }
 
 /// An event that lacks only its key.
 #[derive(Debug)]
 pub(crate) struct Unsealed {
-    pub(crate) header: Header,
+    header: Header,
     /// The payload, compressed where that makes it smaller.
     plain: Vec<u8>,
     compression: Compression,
+    /// The payload once more, and its encoded length.
+    payload: Option<(Payload, usize)>,
 }
 
 impl Unsealed {
     /// Does what takes longest: encodes and compresses.
-    pub(crate) fn new(header: Header, payload: Vec<u8>) -> Self {
-        match compress(&payload) {
-            Some(plain) => Self { header, plain, compression: Compression::Zstd },
-            None => Self { header, plain: payload, compression: Compression::None },
-        }
+    pub(crate) fn new(header: Header, payload: Payload) -> Self {
+        let encoded = payload.encode();
+        let bytes = encoded.len();
+        let (plain, compression) = compress(encoded);
+        Self { header, plain, compression, payload: Some((payload, bytes)) }
     }
 
     /// Bytes of the payload as it will be sealed; the header is a few hundred more.
@@ -51,15 +57,20 @@ impl Unsealed {
 
     /// Seals with the key in `slot`.
     pub(crate) fn seal(self, vault: &Vault, slot: u64) -> Result<Sealed, Cause> {
-        let Self { header, plain: mut ciphertext, compression } = self;
-        let header = header.encode_to_vec();
+        let Self { header, plain: mut ciphertext, compression, payload } = self;
+        let opened = |header| {
+            let (payload, bytes) = payload?;
+            Some(Opened { event: Arc::new(Event { header, payload }), slot, bytes })
+        };
+        let (header, opened) = (header.encode_to_vec(), opened(header));
         let mut nonce = [0; NONCE_BYTES];
         vault.random().fill(&mut nonce);
         let key = vault.key(slot).map_err(Cause::new)?;
         key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), associated(&header, 0), &mut ciphertext)
             .map_err(|_| Cause::new("payload cannot be sealed"))?;
         let part = SealedPart { key_slot: slot, compression: compression.into(), nonce: nonce.to_vec(), ciphertext };
-        Ok(Sealed::new(&Envelope { header, parts: vec![part], clear: Vec::new() }))
+        let sealed = Sealed::new(&Envelope { header, parts: vec![part], clear: Vec::new() });
+        Ok(Sealed { opened, ..sealed })
     }
 }
 
@@ -71,7 +82,7 @@ impl Sealed {
 
     fn new(envelope: &Envelope) -> Self {
         let bytes = Bytes::from(envelope.encode_to_vec());
-        Self { leaf: leaf_hash(&bytes), bytes }
+        Self { leaf: leaf_hash(&bytes), bytes, opened: None }
     }
 
     /// The same event under another verdict: the header is authenticated with the payload, so both are sealed anew.
@@ -85,7 +96,7 @@ impl Sealed {
             DecryptError::Seal => Cause::new("own seal does not open"),
         })?;
         header.set_verdict(verdict);
-        Unsealed { header, plain, compression }.seal(vault, slot)
+        Unsealed { header, plain, compression, payload: None }.seal(vault, slot)
     }
 }
 
@@ -117,11 +128,7 @@ pub(crate) fn plain(vault: &Vault, stored: &Stored, envelope: Envelope) -> Resul
         DecryptError::Vault(e) => OpenError::Vault(e),
         DecryptError::Seal => corrupt("seal does not fit"),
     })?;
-    Ok(match compression {
-        Compression::None => plain.into(),
-        Compression::Zstd => decompress(&plain).ok_or(corrupt("payload does not decompress"))?.into(),
-        Compression::Unspecified => return Err(corrupt("compression is unknown")),
-    })
+    Ok(decompress(plain, compression).ok_or(corrupt("payload does not decompress"))?.into())
 }
 
 /// An event whose payload is in the clear: only kinds that speak of no person are, and no other is believed.
@@ -180,35 +187,4 @@ fn decrypt(vault: &Vault, part: SealedPart, header: &[u8]) -> Result<Vec<u8>, De
 /// Header bytes, then the part's index: neither can be exchanged under the seal.
 fn associated(header: &[u8], index: u32) -> Aad<Vec<u8>> {
     Aad::from([header, &index.to_be_bytes()].concat())
-}
-
-thread_local! {
-    // Making a context costs more than compressing a message.
-    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
-    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
-}
-
-/// Smaller bytes, where zstd makes them.
-fn compress(payload: &[u8]) -> Option<Vec<u8>> {
-    if payload.len() < COMPRESS_BYTES_MIN {
-        return None;
-    }
-    COMPRESSOR.with_borrow_mut(|kept| {
-        let compressor = match kept {
-            Some(compressor) => compressor,
-            None => kept.insert(zstd::bulk::Compressor::new(1).ok()?),
-        };
-        compressor.compress(payload).ok().filter(|smaller| smaller.len() < payload.len())
-    })
-}
-
-fn decompress(frame: &[u8]) -> Option<Vec<u8>> {
-    let bytes = zstd::decompressed_size(frame).filter(|bytes| *bytes <= PAYLOAD_BYTES_MAX)?;
-    DECOMPRESSOR.with_borrow_mut(|kept| {
-        let decompressor = match kept {
-            Some(decompressor) => decompressor,
-            None => kept.insert(zstd::bulk::Decompressor::new().ok()?),
-        };
-        decompressor.decompress(frame, usize::try_from(bytes).ok()?).ok()
-    })
 }

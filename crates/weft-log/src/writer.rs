@@ -130,11 +130,13 @@ impl<W: Writing> Writer<W> {
         }
         let rows = Rows { feeds, key_slots: given.into_iter().collect(), ..Rows::default() };
         let mut sizes = ends.sizes.clone();
-        let (rows, positions) = place(&self.shared.vault, decider.finish(), rows, &mut sizes)?;
+        let (mut rows, positions) = place(&self.shared.vault, decider.finish(), rows, &mut sizes)?;
         self.writing.store(&rows).await?;
         self.ends = Some(Ends { sizes, next_key_slot, ..ends });
         self.shared.keys.remember(slots);
-        let stored = |(position, Sealed { bytes, leaf })| Stored { position, bytes, leaf };
+        let opened = |(_, sealed): &mut (_, Sealed)| Some((sealed.leaf, sealed.opened.take()?));
+        self.shared.opened.keep(rows.events.iter_mut().filter_map(opened));
+        let stored = |(position, Sealed { bytes, leaf, .. })| Stored { position, bytes, leaf };
         self.shared.tail.publish(rows.events.into_iter().map(stored));
         let receipts = |decisions| batch::receipts(decisions, &positions);
         decided

@@ -24,19 +24,17 @@ use weft_model::{
     proto::{
         DESCRIPTORS,
         event::{
-            Apart, CandidatePerson, Code, ContentType, CutTaken, CutVector, Demographics, Disclosed, Evidence, Fact,
-            FeedRegistered, FeedSwitched, Identifier, IdentifierKind, Issue, Line, LineKind, LinkMethod,
-            LinkModelSwitched, Merge, MessageReceived, Name, NhsNumberSuperseded, NhsNumberSwitched, PartitionRoot,
-            PersonsMerged, Placed, Precision, RecordLinked, RecordsMerged, RecordsUnlinked, ReviewAsked, Severity,
-            StewardDecided, StewardDecision, When,
+            Apart, CandidatePerson, Code, Compression, ContentType, CutTaken, CutVector, Demographics, Disclosed,
+            Envelope, Evidence, Fact, FeedRegistered, FeedSwitched, Identifier, IdentifierKind, Issue, Line, LineKind,
+            LinkMethod, LinkModelSwitched, Merge, MessageReceived, Name, NhsNumberSuperseded, NhsNumberSwitched,
+            PartitionRoot, PersonsMerged, Placed, Precision, RecordLinked, RecordsMerged, RecordsUnlinked, ReviewAsked,
+            Severity, StewardDecided, StewardDecision, When,
         },
     },
 };
 
 /// The version that is written.
-const NEWEST: &str = "event-v1";
-/// Its bytes are zstd's: a new zstd may write other bytes that read the same.
-const COMPRESSED: &str = "message_received_compressed";
+const NEWEST: &str = "event-v2";
 
 fn goldens() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/goldens")
@@ -81,10 +79,22 @@ async fn the_newest_version_is_written() {
             let text = to_text(&log.open(&stored).await.unwrap(), &stored);
             fs::write(file.with_extension("expected.json"), text).unwrap();
         }
-        if name != COMPRESSED {
+        if is_compressed(&stored) {
+            // These bytes are zstd's: a new zstd may write others that read the same. The log gives the event as it was appended; read again, the golden's bytes say the same.
+            let golden = bytes::Bytes::from(fs::read(&file).unwrap());
+            let golden = Stored { position: stored.position, leaf: leaf_hash(&golden), bytes: golden };
+            let appended = log.open(&stored).await.unwrap();
+            assert_eq!(log.open(&golden).await.unwrap(), appended, "{name} is not read as it was appended");
+        } else {
             assert!(fs::read(&file).unwrap() == stored.bytes, "{name} is not written as it was");
         }
     }
+}
+
+/// True where the bytes depend on the version of zstd.
+fn is_compressed(stored: &Stored) -> bool {
+    let envelope = Envelope::decode(&*stored.bytes).unwrap();
+    envelope.parts.iter().any(|part| part.compression() == Compression::ZstdEvent1)
 }
 
 /// A log whose randomness begins anew, over a copy of the golden vault: git does not keep file modes.
@@ -150,7 +160,7 @@ fn drafts() -> Vec<(&'static str, Draft)> {
         Draft { payload: Payload::MessageReceived(full_message()), ..suite::message("ryj-pas", "MSG0002", "", 1) };
     vec![
         ("message_received", message),
-        (COMPRESSED, compressed),
+        ("message_received_compressed", compressed),
         ("record_linked", named(Payload::RecordLinked(linked()))),
         (
             "records_merged",

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Version of the envelope and payloads that this program writes. It reads every version up to this one.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The identifier system of NHS numbers.
 const NHS_NUMBER_SYSTEM: &str = "https://fhir.nhs.uk/Id/nhs-number";

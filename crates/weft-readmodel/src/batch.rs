@@ -151,25 +151,24 @@ impl Batch {
     #[must_use]
     pub fn new(partition: Partition, from: u64, events: Vec<Event>) -> Self {
         let mut batch = Self::starting(partition, from);
-        for event in events {
+        for event in &events {
             batch.push(event);
         }
         batch
     }
 
     /// Adds the next event.
-    pub fn push(&mut self, event: Event) {
+    pub fn push(&mut self, event: &Event) {
         let position = self.partition.at(self.next());
-        let Event { header, payload } = event;
-        let effect = effect(position, &header, payload);
-        self.events.push(incoming(position, header, effect));
+        let effect = effect(position, &event.header, &event.payload);
+        self.events.push(incoming(position, &event.header, effect));
     }
 
     /// Adds the next event, whose content was shredded: it is counted, and tells nothing.
-    pub fn push_shredded(&mut self, header: Header) {
+    pub fn push_shredded(&mut self, header: &Header) {
         let position = self.partition.at(self.next());
         let effect = match header.verdict() {
-            Verdict::Conflict | Verdict::Quarantined => hold(position, &header, &mut MessageReceived::default()),
+            Verdict::Conflict | Verdict::Quarantined => hold(position, header, &MessageReceived::default()),
             _ => Effect::Nothing,
         };
         self.events.push(incoming(position, header, effect));
@@ -194,34 +193,34 @@ impl Batch {
     }
 }
 
-fn incoming(position: Position, header: Header, effect: Effect) -> Incoming {
+fn incoming(position: Position, header: &Header, effect: Effect) -> Incoming {
     let (id, verdict) = (EventId::from_bytes(&header.event_id).ok(), header.verdict());
     let (feed, received_us) = (storable(&header.feed).into_owned(), header.received_us);
     Incoming { offset: position.offset, id, feed, verdict, received_us, effect }
 }
 
-fn effect(position: Position, header: &Header, payload: Payload) -> Effect {
+fn effect(position: Position, header: &Header, payload: &Payload) -> Effect {
     if payload.stream() != position.partition.stream {
         return Effect::Park { record: header.pseudonym(), code: code::WRONG_STREAM };
     }
     match payload {
-        Payload::MessageReceived(mut message) => match header.verdict() {
+        Payload::MessageReceived(message) => match header.verdict() {
             Verdict::Accepted => tell(position, header, message),
-            Verdict::Conflict | Verdict::Quarantined => hold(position, header, &mut message),
+            Verdict::Conflict | Verdict::Quarantined => hold(position, header, message),
             Verdict::Unspecified | Verdict::Duplicate => {
                 Effect::Park { record: header.pseudonym(), code: code::VERDICT_UNKNOWN }
             }
         },
-        Payload::RecordLinked(linked) => link(header, &linked),
-        Payload::ReviewAsked(asked) => ask(header, asked.decision.unwrap_or_default()),
+        Payload::RecordLinked(linked) => link(header, linked),
+        Payload::ReviewAsked(asked) => ask(header, asked.decision.as_ref().unwrap_or(&RecordLinked::default())),
         ruling @ (Payload::RecordsUnlinked(_)
         | Payload::PersonsMerged(_)
         | Payload::StewardDecided(_)
         | Payload::NhsNumberFrozen(_)
         | Payload::NhsNumberReleased(_)
         | Payload::NhsNumberSuperseded(_)
-        | Payload::LinkModelSwitched(_)) => rulings::rule(header, &ruling),
-        Payload::RecordsMerged(merged) => merge(header, &merged),
+        | Payload::LinkModelSwitched(_)) => rulings::rule(header, ruling),
+        Payload::RecordsMerged(merged) => merge(header, merged),
         Payload::FeedRegistered(registered) => {
             let (feed, profile_toml) = (storable(&registered.feed), storable(&registered.profile_toml));
             Effect::RegisterFeed { feed: feed.into_owned(), profile_toml: profile_toml.into_owned() }
@@ -232,12 +231,12 @@ fn effect(position: Position, header: &Header, payload: Payload) -> Effect {
     }
 }
 
-fn tell(position: Position, header: &Header, message: MessageReceived) -> Effect {
-    let (Some(record), Some(id)) = (header.pseudonym(), message.record) else {
+fn tell(position: Position, header: &Header, message: &MessageReceived) -> Effect {
+    let (Some(record), Some(id)) = (header.pseudonym(), &message.record) else {
         return Effect::Park { record: header.pseudonym(), code: code::RECORD_MISSING };
     };
     let said_us = message.sent.as_ref().map_or(header.received_us, |sent| sent.start_us);
-    let source = Source { position, header, record, id: &id, said_us };
+    let source = Source { position, header, record, id, said_us };
     let facts = message.facts.iter().enumerate().map(|(index, fact)| source.told(index as u64, fact)).collect();
     let id = SourceRecordId {
         organisation: storable(&id.organisation).into_owned(),
@@ -245,7 +244,7 @@ fn tell(position: Position, header: &Header, message: MessageReceived) -> Effect
         value: storable(&id.value).into_owned(),
     };
     match facts {
-        Ok(facts) => Effect::Tell(Told { record, id, demographics: message.demographics, said_us, facts }),
+        Ok(facts) => Effect::Tell(Told { record, id, demographics: message.demographics.clone(), said_us, facts }),
         Err(code) => Effect::Park { record: Some(record), code },
     }
 }
@@ -315,7 +314,7 @@ impl Source<'_> {
     }
 }
 
-fn hold(position: Position, header: &Header, message: &mut MessageReceived) -> Effect {
+fn hold(position: Position, header: &Header, message: &MessageReceived) -> Effect {
     let held = QuarantinedMessage {
         position: Some(position.to_proto()),
         feed: header.feed.clone(),
@@ -323,8 +322,8 @@ fn hold(position: Position, header: &Header, message: &mut MessageReceived) -> E
         message_type: header.message_type.clone(),
         verdict: header.verdict,
         received_us: header.received_us,
-        reason: std::mem::take(&mut message.reason),
-        issues: std::mem::take(&mut message.issues),
+        reason: message.reason.clone(),
+        issues: message.issues.clone(),
     };
     Effect::Hold(held.encode_to_vec())
 }
@@ -350,9 +349,9 @@ fn link(header: &Header, linked: &RecordLinked) -> Effect {
     })
 }
 
-fn ask(header: &Header, decision: RecordLinked) -> Effect {
+fn ask(header: &Header, decision: &RecordLinked) -> Effect {
     match header.pseudonym() {
-        Some(record) => Effect::Ask { record, asked: Asked::of(&decision) },
+        Some(record) => Effect::Ask { record, asked: Asked::of(decision) },
         None => Effect::Park { record: None, code: code::RECORD_MISSING },
     }
 }

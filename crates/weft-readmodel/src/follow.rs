@@ -145,8 +145,8 @@ async fn open(log: SharedLog, from: Position, page: Vec<Stored>, patience: Patie
         let mut pause = PAUSE_MIN;
         loop {
             match log.open(stored).await {
-                Ok(event) => batch.push(event),
-                Err(OpenError::Shredded { .. }) => batch.push_shredded(weft_log::header(stored)?),
+                Ok(event) => batch.push(&event),
+                Err(OpenError::Shredded { .. }) => batch.push_shredded(&weft_log::header(stored)?),
                 Err(error @ OpenError::Vault(_)) if patience == Patience::Follow => {
                     warn!(position = %stored.position, %error, "event cannot be opened now");
                     tokio::time::sleep(pause).await;

@@ -199,9 +199,9 @@ async fn conflict_and_quarantine_are_kept_and_go_no_further(on: On) {
 async fn shredded_events_are_counted_and_tell_nothing(on: On) {
     let store = store(on).await;
     let mut batch = Batch::starting(FEED, 0);
-    batch.push_shredded(message(1, 1, vec![]).header);
-    batch.push_shredded(with_verdict(message(1, 1, vec![]), Verdict::Quarantined).header);
-    batch.push(message(1, 2, vec![fact("a", "first", 1, 1)]));
+    batch.push_shredded(&message(1, 1, vec![]).header);
+    batch.push_shredded(&with_verdict(message(1, 1, vec![]), Verdict::Quarantined).header);
+    batch.push(&message(1, 2, vec![fact("a", "first", 1, 1)]));
     store.model.apply(vec![batch]).await.unwrap();
     store.tell(vec![link(1, 1)]).await;
     assert_eq!(store.titles(1).await.unwrap(), ["first"]);

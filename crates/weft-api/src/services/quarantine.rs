@@ -2,7 +2,7 @@
 
 use weft_log::{ReadLimit, SharedLog};
 use weft_model::{
-    Event, Payload, PersonId, Position, Stream,
+    Payload, PersonId, Position, Stream,
     proto::{
         api::{
             GetQuarantinedRequest, GetQuarantinedResponse, ListQuarantineRequest, ListQuarantineResponse,
@@ -100,9 +100,9 @@ pub(super) async fn message_at(log: &SharedLog, position: Position) -> Result<Me
     let one = ReadLimit { events: 1, bytes: 0 };
     let stored = log.read(position, one).await?;
     let stored = stored.first().ok_or_else(|| Error::Internal(format!("nothing is stored at {position}").into()))?;
-    match log.open(stored).await? {
-        Event { payload: Payload::MessageReceived(received), .. } => Ok(received),
-        Event { payload, .. } => {
+    match &log.open(stored).await?.payload {
+        Payload::MessageReceived(received) => Ok(received.clone()),
+        payload => {
             Err(Error::Internal(format!("{position} holds {}, not a message", payload.kind().as_str_name()).into()))
         }
     }

@@ -37,7 +37,7 @@ async fn changes(node: &Node) -> Vec<String> {
     let stored = node.log.read(Stream::Control.partition(0).at(0), ReadLimit::PAGE).await.unwrap();
     let mut changes = Vec::new();
     for stored in stored {
-        changes.push(match node.log.open(&stored).await.unwrap().payload {
+        changes.push(match &node.log.open(&stored).await.unwrap().payload {
             Payload::FeedRegistered(p) => format!("registered {} by {}", p.feed, p.by),
             Payload::FeedPaused(p) => format!("paused {} by {}: {}", p.feed, p.by, p.reason),
             Payload::FeedResumed(p) => format!("resumed {} by {}: {}", p.feed, p.by, p.reason),

@@ -232,8 +232,8 @@ impl Node {
         let access = Stream::Access.partition(0);
         while all.len() < usize::try_from(self.log.size(access).await.unwrap()).unwrap() {
             for stored in self.log.read(access.at(all.len() as u64), ReadLimit::PAGE).await.unwrap() {
-                match self.log.open(&stored).await.unwrap().payload {
-                    Payload::Disclosed(disclosed) => all.push(disclosed),
+                match &self.log.open(&stored).await.unwrap().payload {
+                    Payload::Disclosed(disclosed) => all.push(disclosed.clone()),
                     other => panic!("{:?} in the access stream", other.kind()),
                 }
             }
@@ -381,7 +381,7 @@ impl EventLog for Faulty {
         self.log.partitions()
     }
 
-    async fn open(&self, stored: &Stored) -> Result<Event, OpenError> {
+    async fn open(&self, stored: &Stored) -> Result<Arc<Event>, OpenError> {
         self.log.open(stored).await
     }
 

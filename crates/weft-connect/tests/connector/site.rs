@@ -131,7 +131,7 @@ pub(crate) async fn stored(log: &SharedLog) -> Vec<(Header, MessageReceived)> {
             return messages;
         }
         for stored in &page {
-            let event = log.open(stored).await.unwrap();
+            let event = Arc::unwrap_or_clone(log.open(stored).await.unwrap());
             let Payload::MessageReceived(message) = event.payload else { panic!("not a message") };
             messages.push((event.header, message));
         }

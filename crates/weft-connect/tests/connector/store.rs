@@ -103,7 +103,7 @@ impl EventLog for Faulty {
         self.inner.partitions()
     }
 
-    async fn open(&self, stored: &Stored) -> Result<Event, OpenError> {
+    async fn open(&self, stored: &Stored) -> Result<Arc<Event>, OpenError> {
         self.inner.open(stored).await
     }
 

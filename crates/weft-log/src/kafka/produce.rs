@@ -134,7 +134,7 @@ impl ProducerContext for Deliveries {
         let outcome = match result {
             Ok(message) => {
                 let position = delivery.partition.at(message.offset().max(0).cast_unsigned());
-                let Sealed { bytes, leaf } = delivery.sealed.clone();
+                let Sealed { bytes, leaf, .. } = delivery.sealed.clone();
                 self.0.tail.publish_next(Stored { position, bytes, leaf });
                 Ok(position)
             }

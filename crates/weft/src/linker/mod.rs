@@ -252,7 +252,7 @@ impl Linker {
     /// necessary was appended by whoever took them in before; where nobody was there to do so, it is now.
     async fn learn_identity(&mut self) -> anyhow::Result<()> {
         let identity = Stream::Identity.partition(0);
-        let mut unanswered: BTreeMap<Position, Event> = BTreeMap::new();
+        let mut unanswered: BTreeMap<Position, Arc<Event>> = BTreeMap::new();
         while self.next_identity < self.log.size(identity).await? {
             let page = open_page(&self.log, identity.at(self.next_identity), u64::MAX).await?;
             for (position, event) in page.events {
@@ -339,7 +339,7 @@ pub(crate) async fn is_demo(log: &SharedLog, revision: u64) -> anyhow::Result<bo
 
 /// Events read and opened.
 pub(crate) struct Page {
-    pub(crate) events: Vec<(Position, Event)>,
+    pub(crate) events: Vec<(Position, Arc<Event>)>,
     pub(crate) next: u64,
 }
 

@@ -5,7 +5,10 @@
 //! known to it. So messages and stewards' decisions are given to [`Deciding`] in the order in which the linker had them. A
 //! message without a decision of its own is decided on before the next one that has one, in its own partition's order.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use aws_lc_rs::digest;
@@ -70,9 +73,9 @@ struct Redo<'a> {
     models: HashMap<String, Model>,
     next: BTreeMap<Partition, u64>,
     /// Opened ahead, by partition.
-    pages: HashMap<Partition, VecDeque<(Position, Event)>>,
+    pages: HashMap<Partition, VecDeque<(Position, Arc<Event>)>>,
     /// Events of others that the linker had not taken in yet.
-    waiting: VecDeque<(Position, Event)>,
+    waiting: VecDeque<(Position, Arc<Event>)>,
     demo: HashMap<u64, bool>,
     names: HashMap<Pseudonym, SourceRecordId>,
     report: Report,
@@ -103,7 +106,7 @@ impl<'a> Redo<'a> {
         let size = self.log.size(identity).await?;
         let mut next = 0;
         // The decisions of one cause are next to each other.
-        let mut held: Option<(Position, Vec<(Position, Event)>)> = None;
+        let mut held: Option<(Position, Vec<(Position, Arc<Event>)>)> = None;
         while next < size {
             let page = open_page(self.log, identity.at(next), size).await?;
             next = page.next;
@@ -140,7 +143,7 @@ impl<'a> Redo<'a> {
     }
 
     /// Comes to `cause`, of which the log has these decisions.
-    async fn caused(&mut self, cause: Position, events: Vec<(Position, Event)>) -> anyhow::Result<()> {
+    async fn caused(&mut self, cause: Position, events: Vec<(Position, Arc<Event>)>) -> anyhow::Result<()> {
         if let Some(known) = events.iter().find_map(|(_, event)| identity_known(&event.payload)) {
             self.take_waiting(known)?;
         }
@@ -172,7 +175,7 @@ impl<'a> Redo<'a> {
     }
 
     /// What the log says was decided counts, also where it differs: one difference does not make others.
-    fn stand(&mut self, events: Vec<(Position, Event)>) -> anyhow::Result<()> {
+    fn stand(&mut self, events: Vec<(Position, Arc<Event>)>) -> anyhow::Result<()> {
         if self.compares {
             for (position, event) in &events {
                 self.deciding.take(position.offset, event)?;
@@ -181,7 +184,7 @@ impl<'a> Redo<'a> {
         Ok(())
     }
 
-    fn compare(&mut self, cause: Position, made: &[Payload], stored: &[(Position, Event)]) {
+    fn compare(&mut self, cause: Position, made: &[Payload], stored: &[(Position, Arc<Event>)]) {
         let stored: Vec<Payload> = stored.iter().map(|(_, event)| plain(event.payload.clone())).collect();
         if made == stored {
             return;
@@ -244,7 +247,7 @@ impl<'a> Redo<'a> {
     }
 
     /// The next message of a partition before `end`.
-    async fn message(&mut self, partition: Partition, end: u64) -> anyhow::Result<Option<(Position, Event)>> {
+    async fn message(&mut self, partition: Partition, end: u64) -> anyhow::Result<Option<(Position, Arc<Event>)>> {
         loop {
             let page = self.pages.entry(partition).or_default();
             match page.front() {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -123,7 +123,7 @@ impl EventLog for Window {
         self.log.partitions()
     }
 
-    async fn open(&self, stored: &Stored) -> Result<Event, OpenError> {
+    async fn open(&self, stored: &Stored) -> Result<Arc<Event>, OpenError> {
         self.log.open(stored).await
     }
 
