@@ -38,14 +38,14 @@ pub(crate) fn compress(payload: Vec<u8>) -> (Vec<u8>, Compression) {
     }
 }
 
-/// The payload again; `None` where the bytes are not what [`compress`] makes.
-pub(crate) fn decompress(stored: Vec<u8>, compression: Compression) -> Option<Vec<u8>> {
+/// Leaves the payload of what is compressed in `to`; `None` where the bytes are not what [`compress`] makes.
+pub(crate) fn decompress(stored: &[u8], compression: Compression, to: &mut Vec<u8>) -> Option<()> {
     match compression {
-        Compression::None => Some(stored),
-        Compression::Zstd => WITHOUT.with_borrow_mut(|kept| larger(made(kept, Decompressor::new)?, &stored)),
-        Compression::ZstdEvent1 => WITH
-            .with_borrow_mut(|kept| larger(made(kept, || Decompressor::with_prepared_dictionary(&DECODER))?, &stored)),
-        Compression::Unspecified => None,
+        Compression::Zstd => WITHOUT.with_borrow_mut(|kept| larger(made(kept, Decompressor::new)?, stored, to)),
+        Compression::ZstdEvent1 => WITH.with_borrow_mut(|kept| {
+            larger(made(kept, || Decompressor::with_prepared_dictionary(&DECODER))?, stored, to)
+        }),
+        Compression::None | Compression::Unspecified => None,
     }
 }
 
@@ -59,9 +59,11 @@ fn smaller(payload: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-fn larger(decompressor: &mut Decompressor<'static>, frame: &[u8]) -> Option<Vec<u8>> {
+fn larger(decompressor: &mut Decompressor<'static>, frame: &[u8], to: &mut Vec<u8>) -> Option<()> {
     let bytes = zstd::decompressed_size(frame).filter(|bytes| *bytes <= BYTES_MAX)?;
-    decompressor.decompress(frame, usize::try_from(bytes).ok()?).ok()
+    to.clear();
+    to.reserve(usize::try_from(bytes).ok()?);
+    decompressor.decompress_to_buffer(frame, to).ok().map(|_| ())
 }
 
 /// What is kept, made the first time.
@@ -84,6 +86,12 @@ mod tests {
         .into_bytes()
     }
 
+    fn again(stored: &[u8], compression: Compression) -> Option<Vec<u8>> {
+        let mut payload = Vec::new();
+        decompress(stored, compression, &mut payload)?;
+        Some(payload)
+    }
+
     #[test]
     fn every_payload_comes_back() {
         let next = |n: &u64| Some(n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
@@ -98,7 +106,8 @@ mod tests {
             let (stored, compression) = compress(payload.clone());
             assert_eq!(compression, wanted, "{} bytes", payload.len());
             assert!(stored.len() <= payload.len());
-            assert_eq!(decompress(stored, compression), Some(payload));
+            let whole = if compression == Compression::None { Some(stored) } else { again(&stored, compression) };
+            assert_eq!(whole, Some(payload));
         }
     }
 
@@ -112,7 +121,7 @@ mod tests {
     #[test]
     fn frames_of_the_first_schema_are_read() {
         let frame = zstd::bulk::compress(&message(2), LEVEL).unwrap();
-        assert_eq!(decompress(frame, Compression::Zstd), Some(message(2)));
+        assert_eq!(again(&frame, Compression::Zstd), Some(message(2)));
     }
 
     #[test]
@@ -126,7 +135,7 @@ mod tests {
             (b"no frame at all".to_vec(), Compression::ZstdEvent1),
             (stored, Compression::Unspecified),
         ] {
-            assert_eq!(decompress(damaged, compression), None, "{compression:?}");
+            assert_eq!(again(&damaged, compression), None, "{compression:?}");
         }
     }
 }

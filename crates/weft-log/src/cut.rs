@@ -17,6 +17,10 @@
 //!
 //! Cuts are found without an index: their ticks and times grow with their offsets, and nearly every event of the partition
 //! is a cut, so a binary search over offsets needs a few dozen reads whatever the length of the log.
+//!
+//! Where several nodes write and a delivery is unknown, a tick may be in the log twice, and not with the same content: a
+//! second cut was taken for one that had been stored after all. Both have the same event id, and the first in the order of
+//! the log counts, as of every event; every search here looks around for it.
 
 use std::collections::BTreeMap;
 
@@ -38,6 +42,9 @@ use crate::{
 pub(crate) const CUTS: Partition = Partition { stream: Stream::Control, number: 0 };
 /// Events read at once in search of a cut.
 const SEARCH_EVENTS: u64 = 16;
+/// A second cut with a tick lies at most so many events behind the first: at one cut a second, four times as long as a
+/// delivery is waited for.
+const APART_MAX: u64 = 64;
 
 /// A cut as it lies in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,13 +221,14 @@ pub(crate) fn partition_root(partition: Partition, root: Root) -> PartitionRoot 
 /// # Errors
 /// [`CutError`].
 pub async fn newest(log: &dyn Evidence) -> Result<Option<Taken>, CutError> {
-    let mut end = size(log).await?;
+    let size = size(log).await?;
+    let mut end = size;
     while end > 0 {
         let start = end.saturating_sub(SEARCH_EVENTS);
-        let page = log.read(CUTS.at(start), limit(end - start)).await?;
-        for stored in page.iter().rev().filter(|stored| stored.position.offset < end) {
+        for stored in read_between(log, start, end).await?.iter().rev() {
             if let Some(cut) = Taken::read(stored)? {
-                return Ok(Some(cut));
+                let cuts = around(log, cut.position.offset, size).await?;
+                return Ok(cuts.into_values().next_back());
             }
         }
         end = start;
@@ -258,7 +266,7 @@ pub async fn list(log: &dyn Evidence, tick: u64, count: usize) -> Result<Vec<Tak
         let Some(last) = page.last() else { break };
         next = last.position.offset + 1;
         for stored in &page {
-            // A backend that may store an event twice may store a cut twice: the first copy counts.
+            // The first with its tick counts.
             let expected = tick + cuts.len() as u64;
             cuts.extend(Taken::read(stored)?.filter(|cut| cuts.len() < count && cut.tick == expected));
         }
@@ -309,8 +317,11 @@ pub async fn resolve(log: &dyn Evidence, as_of: &AsOf, now_us: i64) -> Result<Cu
 }
 
 /// Binary search for the last cut that `early` holds for; it holds for all before that.
+///
+/// A second cut of a tick may lead the search astray by a few places, and no further.
 async fn last_where(log: &dyn Evidence, early: impl Fn(&Taken) -> bool) -> Result<Option<Taken>, CutError> {
-    let (mut low, mut high, mut found) = (0, size(log).await?, None);
+    let size = size(log).await?;
+    let (mut low, mut high, mut found) = (0, size, None);
     while low < high {
         let middle = low + (high - low) / 2;
         match first_in(log, middle, high).await? {
@@ -321,7 +332,21 @@ async fn last_where(log: &dyn Evidence, early: impl Fn(&Taken) -> bool) -> Resul
             _ => high = middle,
         }
     }
-    Ok(found)
+    let Some(found) = found else { return Ok(None) };
+    let cuts = around(log, found.position.offset, size).await?;
+    Ok(cuts.into_values().rfind(early))
+}
+
+/// The cuts near this offset, of a partition of `size` events, by their ticks: of each the first.
+async fn around(log: &dyn Evidence, offset: u64, size: u64) -> Result<BTreeMap<u64, Taken>, CutError> {
+    let mut cuts = BTreeMap::new();
+    let (start, end) = (offset.saturating_sub(APART_MAX), size.min(offset + APART_MAX));
+    for stored in read_between(log, start, end).await? {
+        if let Some(cut) = Taken::read(&stored)? {
+            cuts.entry(cut.tick).or_insert(cut);
+        }
+    }
+    Ok(cuts)
 }
 
 /// The first cut of these offsets.
@@ -340,9 +365,39 @@ async fn first_in(log: &dyn Evidence, from: u64, end: u64) -> Result<Option<Take
     Ok(None)
 }
 
+/// Leaf hashes of the `count` cuts before `cut`, oldest first; fewer where the log does not have them. Needs no search:
+/// they lie just before it, with few events between them.
+pub(crate) async fn leaves_before(log: &dyn Evidence, cut: &Taken, count: u64) -> Result<Vec<Hash>, CutError> {
+    let wanted = cut.tick.saturating_sub(count)..cut.tick;
+    let (mut end, mut leaves) = (cut.position.offset, BTreeMap::new());
+    while end > 0 && !wanted.is_empty() && !leaves.contains_key(&wanted.start) {
+        let start = end.saturating_sub(count + APART_MAX);
+        for stored in read_between(log, start, end).await?.iter().rev() {
+            if let Some(cut) = Taken::read(stored)?.filter(|cut| wanted.contains(&cut.tick)) {
+                // The first with its tick counts, and that is the last here.
+                leaves.insert(cut.tick, cut.leaf());
+            }
+        }
+        end = start;
+    }
+    Ok(leaves.into_values().collect())
+}
+
+/// The events of these offsets.
+async fn read_between(log: &dyn Evidence, start: u64, end: u64) -> Result<Vec<Stored>, ReadError> {
+    let (mut next, mut events) = (start, Vec::new());
+    while next < end {
+        let most = usize::try_from(end - next).unwrap_or(usize::MAX);
+        let page = log.read(CUTS.at(next), ReadLimit { events: most, bytes: usize::MAX }).await?;
+        let Some(last) = page.last() else { break };
+        next = last.position.offset + 1;
+        events.extend(page.into_iter().filter(|stored| stored.position.offset < end));
+    }
+    Ok(events)
+}
+
 async fn size(log: &dyn Evidence) -> Result<u64, ReadError> {
-    let extents = log.extents().await?;
-    Ok(extents.iter().find(|extent| extent.partition == CUTS).and_then(|extent| extent.size).unwrap_or(0))
+    Ok(log.size(CUTS).await?.unwrap_or(0))
 }
 
 fn limit(most: u64) -> ReadLimit {

@@ -21,12 +21,12 @@
 //! Two steps, because the checkpoint is of the log of cuts: the cut is in it, and the cut says which root the partition
 //! had. The event stays sealed: a proof tells nobody what it says.
 
-use std::{ops::Range, path::Path};
+use std::path::Path;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use weft_model::{
-    Partition, Position,
+    Position,
     proto::event::{CutTaken, Header},
 };
 
@@ -34,17 +34,14 @@ use crate::{
     CutError, Evidence, NoteError, PublicKey, ReadError, ReadLimit, Stored, Taken, TreeHead,
     cut::{self, CUTS},
     header,
-    merkle::{Hash, Tree, leaf_hash, root_of},
-    nodes::{Nodes, Under},
-    notary::{CUT_NODES, cut_leaves, node_name},
-    proof::{self, Subtree},
+    merkle::{Hash, leaf_hash},
+    path::{Leaves, Wanted, path},
+    proof,
     tree_head::{decimal, read_hash},
 };
 
 const FIRST_LINE: &str = "weft-proof@v1";
 const TLOG_PROOF: &str = "c2sp.org/tlog-proof@v1";
-/// Leaves read at once where no inner nodes are kept.
-const LEAVES: u64 = 4096;
 
 /// A proof that can be written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,14 +142,15 @@ pub async fn prove(
     let limit = ReadLimit { events: 1, bytes: 0 };
     let stored = log.read(position, limit).await?.into_iter().find(|stored| stored.position == position);
     let event = stored.ok_or(ProveError::Missing(position))?.bytes;
-    let leaves = Leaves { log, of: Some(position.partition) };
+    let changed = || ProveError::Changed(cut.tick);
     let of_partition = Wanted { leaf: leaf_hash(&event), index: position.offset, size: root.size, root: root.root };
-    let path = path(&leaves, &of_partition, nodes).await?.ok_or(ProveError::Changed(cut.tick))?;
-    let head = cut.head().map_err(|_| ProveError::Changed(cut.tick))?;
+    let leaves = Leaves::Of(position.partition);
+    let event_path = path(log, leaves, &of_partition, nodes).await?.ok_or_else(changed)?;
+    let head = cut.head().ok().filter(|head| head.size == cut.tick + 1).ok_or_else(changed)?;
     let of_cuts = Wanted { leaf: cut.leaf(), index: cut.tick, size: head.size, root: head.root };
-    let leaves = Leaves { log, of: None };
-    let cut_path = self::path(&leaves, &of_cuts, nodes).await?.ok_or(ProveError::Changed(cut.tick))?;
-    Ok(EventProof { position, event, path, vector: cut.vector, tick: cut.tick, cut_path, checkpoint: cut.checkpoint })
+    let cut_path = path(log, Leaves::CutsUpTo(&cut), &of_cuts, nodes).await?.ok_or_else(changed)?;
+    let Taken { vector, tick, checkpoint, .. } = cut;
+    Ok(EventProof { position, event, path: event_path, vector, tick, cut_path, checkpoint })
 }
 
 impl EventProof {
@@ -226,80 +224,4 @@ impl EventProof {
 
 fn bytes(base64: &str) -> Option<Bytes> {
     BASE64_STANDARD.decode(base64).ok().map(Bytes::from)
-}
-
-/// What a path must lead from and to.
-struct Wanted {
-    leaf: Hash,
-    index: u64,
-    size: u64,
-    root: Hash,
-}
-
-/// The leaves of a tree: of a partition, or of the cuts.
-struct Leaves<'a> {
-    log: &'a dyn Evidence,
-    of: Option<Partition>,
-}
-
-/// The path to a leaf. What is kept may be wrong, so what does not lead to the root is made again from the leaves.
-async fn path(leaves: &Leaves<'_>, wanted: &Wanted, nodes: Option<&Path>) -> Result<Option<Vec<Hash>>, ProveError> {
-    let Wanted { leaf, index, size, root } = wanted;
-    let Some(ranges) = proof::inclusion(*index, *size) else { return Ok(None) };
-    let kept = nodes.map(|dir| Nodes::new(dir, &leaves.name()));
-    for nodes in [kept.as_ref(), None] {
-        let mut path = Vec::with_capacity(ranges.len());
-        for range in &ranges {
-            path.push(leaves.range(range.clone(), nodes).await?);
-        }
-        if proof::verify_inclusion(*leaf, *index, *size, &path, root) {
-            return Ok(Some(path));
-        }
-    }
-    Ok(None)
-}
-
-impl Leaves<'_> {
-    fn name(&self) -> String {
-        self.of.map_or_else(|| CUT_NODES.to_owned(), node_name)
-    }
-
-    async fn read(&self, from: u64, count: u64) -> Result<Vec<Hash>, ProveError> {
-        match self.of {
-            Some(partition) => Ok(self.log.leaves(partition.at(from), count).await?),
-            None => Ok(cut_leaves(self.log, from, count).await?),
-        }
-    }
-
-    async fn range(&self, range: Range<u64>, nodes: Option<&Nodes>) -> Result<Hash, ProveError> {
-        let mut peaks = Vec::new();
-        for subtree in proof::subtrees(range) {
-            peaks.push(self.subtree(subtree, nodes).await?);
-        }
-        Ok(root_of(&peaks))
-    }
-
-    async fn subtree(&self, subtree: Subtree, nodes: Option<&Nodes>) -> Result<Hash, ProveError> {
-        let under = Under::subtree(subtree);
-        let kept = match (nodes, under.height) {
-            (Some(_), 0) => self.read(under.from, under.count).await?,
-            // A file that cannot be read is as good as one that is not there.
-            (Some(nodes), height) => nodes.read(height, under.from, under.count).unwrap_or_default(),
-            (None, _) => Vec::new(),
-        };
-        let mut tree = Tree::default();
-        if kept.len() as u64 == under.count {
-            kept.into_iter().for_each(|hash| tree.push(hash));
-            return Ok(tree.root());
-        }
-        let all = Under::leaves(subtree);
-        while tree.size() < all.count {
-            let leaves = self.read(all.from + tree.size(), (all.count - tree.size()).min(LEAVES)).await?;
-            if leaves.is_empty() {
-                break;
-            }
-            leaves.into_iter().for_each(|leaf| tree.push(leaf));
-        }
-        Ok(tree.root())
-    }
 }

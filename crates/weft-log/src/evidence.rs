@@ -17,6 +17,15 @@ pub trait Evidence: Send + Sync + 'static {
     /// [`ReadError`].
     async fn extents(&self) -> Result<Vec<Extent>, ReadError>;
 
+    /// One past the last event of `partition`; None where it is gone.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn size(&self, partition: Partition) -> Result<Option<u64>, ReadError> {
+        let extents = self.extents().await?;
+        Ok(extents.iter().find(|extent| extent.partition == partition).and_then(|extent| extent.size))
+    }
+
     /// Events from `from` on, in order, as [`EventLog::read`](crate::EventLog::read), but with the leaf hashes as they are
     /// stored. An event that is not there is left out; the offsets of the others say so.
     ///
@@ -101,6 +110,10 @@ impl Evidence for LogEvidence {
             extents.push(Extent { partition, size, counted: None });
         }
         Ok(extents)
+    }
+
+    async fn size(&self, partition: Partition) -> Result<Option<u64>, ReadError> {
+        if self.0.partitions().contains(&partition) { Ok(Some(self.0.size(partition).await?)) } else { Ok(None) }
     }
 
     async fn read(&self, from: Position, limit: ReadLimit) -> Result<Vec<Stored>, ReadError> {

@@ -34,8 +34,17 @@ impl Names {
 
     /// What headers say instead of the identifier.
     pub(crate) fn pseudonym(&self, record: &SourceRecordId) -> Pseudonym {
-        let fields = [record.organisation.as_bytes(), record.system.as_bytes(), record.value.as_bytes()];
-        Pseudonym(self.name(b"record", &fields))
+        self.pseudonym_of(&record.organisation, &record.system, &record.value)
+    }
+
+    /// The same of an identifier that is read where it lies.
+    pub(crate) fn pseudonym_of(
+        &self,
+        organisation: impl AsRef<[u8]>,
+        system: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Pseudonym {
+        Pseudonym(self.name(b"record", &[organisation.as_ref(), system.as_ref(), value.as_ref()]))
     }
 
     /// Tells this vault from every other one.

@@ -1,8 +1,8 @@
 //! From a header and a payload to the stored envelope, and back.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
-use aws_lc_rs::aead::{Aad, Nonce};
+use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
 use bytes::Bytes;
 use prost::Message;
 use weft_model::{
@@ -13,12 +13,14 @@ use weft_model::{
 use crate::{
     OpenError, Stored, Vault, VaultError,
     compress::{compress, decompress},
+    envelope::{EnvelopeRef, PartRef},
     error::Cause,
     merkle::leaf_hash,
     opened::Opened,
 };
 
 const NONCE_BYTES: usize = 12;
+const TAG_BYTES: usize = 16;
 
 /// An event in its stored form.
 #[derive(Debug, Clone)]
@@ -66,11 +68,26 @@ impl Unsealed {
         let mut nonce = [0; NONCE_BYTES];
         vault.random().fill(&mut nonce);
         let key = vault.key(slot).map_err(Cause::new)?;
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), associated(&header, 0), &mut ciphertext)
+        let mut associated = Vec::new();
+        associate(&mut associated, &header);
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&associated), &mut ciphertext)
             .map_err(|_| Cause::new("payload cannot be sealed"))?;
         let part = SealedPart { key_slot: slot, compression: compression.into(), nonce: nonce.to_vec(), ciphertext };
         let sealed = Sealed::new(&Envelope { header, parts: vec![part], clear: Vec::new() });
         Ok(Sealed { opened, ..sealed })
+    }
+}
+
+#[cfg(feature = "suite")]
+impl Unsealed {
+    /// As many bytes as sealing makes, and no seal: to measure what sealing costs.
+    pub(crate) fn bare(self) -> Sealed {
+        let Self { header, plain: mut ciphertext, compression, .. } = self;
+        ciphertext.extend_from_slice(&[0; TAG_BYTES]);
+        let nonce = vec![0; NONCE_BYTES];
+        let part = SealedPart { key_slot: 0, compression: compression.into(), nonce, ciphertext };
+        let envelope = Envelope { header: header.encode_to_vec(), parts: vec![part], clear: Vec::new() };
+        Sealed { bytes: Bytes::from(envelope.encode_to_vec()), leaf: [0; 32], opened: None }
     }
 }
 
@@ -87,16 +104,15 @@ impl Sealed {
 
     /// The same event under another verdict: the header is authenticated with the payload, so both are sealed anew.
     pub(crate) fn with_verdict(&self, vault: &Vault, verdict: Verdict) -> Result<Self, Cause> {
-        let envelope = Envelope::decode(self.bytes.clone()).map_err(Cause::new)?;
-        let mut header = Header::decode(&*envelope.header).map_err(Cause::new)?;
-        let part = envelope.parts.into_iter().next().ok_or_else(|| Cause::new("envelope without a part"))?;
-        let (compression, slot) = (part.compression(), part.key_slot);
-        let plain = decrypt(vault, part, &envelope.header).map_err(|e| match e {
-            DecryptError::Vault(e) => Cause::new(e),
-            DecryptError::Seal => Cause::new("own seal does not open"),
-        })?;
+        let envelope = EnvelopeRef::read(&self.bytes).ok_or_else(|| Cause::new("own envelope does not decode"))?;
+        let mut header = Header::decode(envelope.header).map_err(Cause::new)?;
+        let part = envelope.part.ok_or_else(|| Cause::new("envelope without a part"))?;
+        let key = vault.key(part.key_slot).map_err(Cause::new)?;
+        let mut scratch = Scratch::default();
+        decrypt(&key, &part, envelope.header, &mut scratch).ok_or_else(|| Cause::new("own seal does not open"))?;
+        let compression = Compression::try_from(part.compression).map_err(Cause::new)?;
         header.set_verdict(verdict);
-        Unsealed { header, plain, compression, payload: None }.seal(vault, slot)
+        Unsealed { header, plain: scratch.plain, compression, payload: None }.seal(vault, part.key_slot)
     }
 }
 
@@ -104,31 +120,50 @@ impl Sealed {
 pub(crate) fn open(vault: &Vault, stored: &Stored) -> Result<Event, OpenError> {
     let position = stored.position;
     let corrupt = |what| OpenError::Corrupt { position, what };
-    let envelope = Envelope::decode(stored.bytes.clone()).map_err(|_| corrupt("envelope does not decode"))?;
-    let header = Header::decode(&*envelope.header).map_err(|_| corrupt("header does not decode"))?;
+    let envelope = EnvelopeRef::read(&stored.bytes).ok_or(corrupt("envelope does not decode"))?;
+    let header = Header::decode(envelope.header).map_err(|_| corrupt("header does not decode"))?;
     if header.schema > SCHEMA_VERSION {
         return Err(OpenError::Decode { position, source: DecodeError::NewerSchema(header.schema) });
     }
     if !envelope.clear.is_empty() {
-        return clear(position, header, envelope.clear.into());
+        return clear(position, header, stored.bytes.slice_ref(envelope.clear));
     }
-    let payload = plain(vault, stored, envelope)?;
-    let payload = Payload::decode(&header, payload).map_err(|source| OpenError::Decode { position, source })?;
-    Ok(Event { header, payload })
+    let part = envelope.part.ok_or(corrupt("payload is missing"))?;
+    let key = vault.key(part.key_slot).map_err(|error| match error {
+        VaultError::Shredded { .. } => OpenError::Shredded { position },
+        error => OpenError::Vault(error),
+    })?;
+    let mut scratch = Scratch::default();
+    plain(&key, &part, envelope.header, &mut scratch).map_err(corrupt)?;
+    let payload = Payload::decode(&header, scratch.plain.into());
+    Ok(Event { header, payload: payload.map_err(|source| OpenError::Decode { position, source })? })
 }
 
-/// The encoded payload of a sealed envelope.
-pub(crate) fn plain(vault: &Vault, stored: &Stored, envelope: Envelope) -> Result<Bytes, OpenError> {
-    let position = stored.position;
-    let corrupt = |what| OpenError::Corrupt { position, what };
-    let part = envelope.parts.into_iter().next().ok_or(corrupt("payload is missing"))?;
-    let compression = part.compression();
-    let plain = decrypt(vault, part, &envelope.header).map_err(|e| match e {
-        DecryptError::Vault(VaultError::Shredded { .. }) => OpenError::Shredded { position },
-        DecryptError::Vault(e) => OpenError::Vault(e),
-        DecryptError::Seal => corrupt("seal does not fit"),
-    })?;
-    Ok(decompress(plain, compression).ok_or(corrupt("payload does not decompress"))?.into())
+/// What opening works in. Whoever opens many events one after the other keeps it: each then costs no allocation.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    associated: Vec<u8>,
+    compressed: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+/// The encoded payload of a part; where there is none, why.
+pub(crate) fn plain<'s>(
+    key: &LessSafeKey,
+    part: &PartRef<'_>,
+    header: &[u8],
+    scratch: &'s mut Scratch,
+) -> Result<&'s [u8], &'static str> {
+    decrypt(key, part, header, scratch).ok_or("seal does not fit")?;
+    match Compression::try_from(part.compression) {
+        Ok(Compression::None) => {}
+        Ok(compression) => {
+            mem::swap(&mut scratch.plain, &mut scratch.compressed);
+            decompress(&scratch.compressed, compression, &mut scratch.plain).ok_or("payload does not decompress")?;
+        }
+        Err(_) => return Err("compression is unknown"),
+    }
+    Ok(&scratch.plain)
 }
 
 /// An event whose payload is in the clear: only kinds that speak of no person are, and no other is believed.
@@ -169,22 +204,19 @@ pub(crate) fn key_slots(envelope: &Bytes) -> Vec<u64> {
     parts.unwrap_or_default().into_iter().map(|part| part.key_slot).collect()
 }
 
-enum DecryptError {
-    Vault(VaultError),
-    Seal,
+/// Leaves the plain, perhaps compressed payload of the first part in `scratch`; None where the seal does not fit.
+fn decrypt(key: &LessSafeKey, part: &PartRef<'_>, header: &[u8], scratch: &mut Scratch) -> Option<()> {
+    let nonce = Nonce::try_assume_unique_for_key(part.nonce).ok()?;
+    let (ciphertext, tag) = part.ciphertext.split_at_checked(part.ciphertext.len().checked_sub(TAG_BYTES)?)?;
+    let Scratch { associated, plain, .. } = scratch;
+    associate(associated, header);
+    plain.resize(ciphertext.len(), 0);
+    key.open_separate_gather(nonce, Aad::from(associated), ciphertext, tag, plain).ok()
 }
 
-/// The plain, perhaps compressed payload of the first part.
-fn decrypt(vault: &Vault, part: SealedPart, header: &[u8]) -> Result<Vec<u8>, DecryptError> {
-    let key = vault.key(part.key_slot).map_err(DecryptError::Vault)?;
-    let nonce = Nonce::try_assume_unique_for_key(&part.nonce).map_err(|_| DecryptError::Seal)?;
-    let mut plain = part.ciphertext;
-    let bytes = key.open_in_place(nonce, associated(header, 0), &mut plain).map_err(|_| DecryptError::Seal)?.len();
-    plain.truncate(bytes);
-    Ok(plain)
-}
-
-/// Header bytes, then the part's index: neither can be exchanged under the seal.
-fn associated(header: &[u8], index: u32) -> Aad<Vec<u8>> {
-    Aad::from([header, &index.to_be_bytes()].concat())
+/// Header bytes, then the part's index, which is that of the first: neither can be exchanged under the seal.
+fn associate(associated: &mut Vec<u8>, header: &[u8]) {
+    associated.clear();
+    associated.extend_from_slice(header);
+    associated.extend_from_slice(&0u32.to_be_bytes());
 }

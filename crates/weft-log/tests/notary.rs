@@ -9,10 +9,13 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{Seconds, notary, notary_key};
 use weft_log::{
-    AsOfError, EmbeddedLog, LogEvidence, MemoryLog, NotaryError, OpenOptions, SharedLog, Taken, TreeHead, cut,
-    merkle::Tree, suite,
+    AsOfError, Draft, EmbeddedLog, LogEvidence, MemoryLog, NotaryError, OpenOptions, SharedLog, Taken, TreeHead,
+    VerifyOptions, cut, merkle::Tree, suite,
 };
-use weft_model::{AsOf, Partition, Payload, Stream, proto::event::Disclosed};
+use weft_model::{
+    AsOf, Partition, Payload, Stream,
+    proto::event::{CutTaken, Disclosed},
+};
 
 const CONTROL: Partition = Partition { stream: Stream::Control, number: 0 };
 
@@ -177,6 +180,57 @@ async fn two_notaries_never_take_the_same_cut() {
     check_chain(&log, taken).await;
     let last = cuts(&log).await.pop().unwrap();
     assert_eq!(last.partitions[&Stream::Feed.partition(0)].size, 120);
+}
+
+/// Where several nodes write, a delivery that nobody knows of may come after all, behind the cut that was taken in its
+/// place. Both are signed, both have the same tick; the first counts, for whoever searches, signs or verifies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_cut_with_a_tick_has_no_effect() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let log = open(dir.path()).await;
+    for tick in 0..3 {
+        append(&log, tick * 10, tick * 10 + 10).await;
+        assert_eq!(notary(&log, dir.path()).cut_now().await.unwrap(), Some(tick));
+    }
+    // What another node made of the same moment: cut 3 of this log, and another cut 3 of one that went on by an event more.
+    copy(&dir.path().join("vault"), &elsewhere.path().join("vault"), &["node.key", "keys"]);
+    copy(&dir.path().join("log"), &elsewhere.path().join("log"), &["log.db", "log.db-wal"]);
+    append(&log, 30, 40).await;
+    assert_eq!(notary(&log, dir.path()).cut_now().await.unwrap(), Some(3));
+    let other = open(elsewhere.path()).await;
+    append(&other, 30, 41).await;
+    assert_eq!(notary(&other, elsewhere.path()).cut_now().await.unwrap(), Some(3));
+    let late = cut::with_tick(&LogEvidence(Arc::clone(&other)), 3).await.unwrap().unwrap();
+    other.close().await;
+
+    let first = cuts(&log).await.pop().unwrap();
+    assert_ne!(first.leaf(), late.leaf());
+    let payload = CutTaken { vector: late.vector.to_vec(), checkpoint: late.checkpoint };
+    let same = weft_log::Same::Name(b"late".to_vec());
+    let draft = Draft { same, payload: Payload::CutTaken(payload), cause: None, ..suite::named("late", 0) };
+    log.append(vec![draft.clone()]).await.unwrap();
+    let evidence = LogEvidence(Arc::clone(&log));
+    for more in 0..2 {
+        let newest = cut::newest(&evidence).await.unwrap().unwrap();
+        assert_eq!(newest.tick, 3 + more);
+        assert_eq!(cut::with_tick(&evidence, 3).await.unwrap().as_ref(), Some(&first));
+        for us in [first.recorded_us, late.recorded_us, first.recorded_us.max(late.recorded_us)] {
+            let found = cut::by_time(&evidence, us).await.unwrap().unwrap();
+            assert!(found == first || (found.tick == 2 && us < first.recorded_us), "{found:?}");
+        }
+        let proof = weft_log::prove(&evidence, Stream::Feed.partition(0).at(35), None, None).await.unwrap();
+        assert!(proof.verify(notary_key().public()).is_ok());
+        append(&log, 100 + more * 10, 110 + more * 10).await;
+        assert_eq!(notary(&log, dir.path()).cut_now().await.unwrap(), Some(4 + more));
+        // Once more, now behind the cut that came after it.
+        let same = weft_log::Same::Name(format!("later {more}").into_bytes());
+        log.append(vec![Draft { same, ..draft.clone() }]).await.unwrap();
+    }
+    check_chain(&log, 6).await;
+    let options = VerifyOptions { key: notary_key().public().clone(), deep: None, checkpoints: Vec::new() };
+    let report = weft_log::verify(Arc::new(evidence), options).await.unwrap();
+    assert_eq!((report.damages, report.cuts), (vec![], 6));
+    log.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,20 +8,26 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use async_trait::async_trait;
 use prost::Message;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{notary, notary_key};
 use tempfile::TempDir;
 use weft_log::{
-    EmbeddedEvidence, EmbeddedLog, Evidence, LogEvidence, OpenOptions, SharedLog, Vault, VerifyOptions, VerifyReport,
-    cut, leaf_hash, merkle::Tree, suite, verify,
+    EmbeddedEvidence, EmbeddedLog, Evidence, Extent, Indexed, KeySlot, LogEvidence, MemoryLog, OpenOptions, ReadError,
+    ReadLimit, SharedLog, Stored, Vault, VerifyOptions, VerifyReport, cut, leaf_hash,
+    merkle::{Hash, Tree},
+    suite, verify,
 };
 use weft_model::{
-    Payload, Stream,
-    proto::event::{CutTaken, Disclosed, Envelope, FeedRegistered},
+    Partition, Payload, Position, Stream,
+    proto::event::{CutTaken, Disclosed, Envelope, FeedRegistered, Header},
 };
 
 /// A log of every stream with three cuts (of 40, 80 and 120 messages) and 7 messages that no cut covers.
@@ -505,6 +511,72 @@ async fn every_covered_event_is_proven_with_the_public_key_alone() {
     fs::write(nodes.join("feed-0.8"), vec![1; 32 * 3]).unwrap();
     assert_eq!(weft_log::prove(&evidence, feed.at(600), None, Some(&nodes)).await.unwrap().to_text(), text);
     evidence.close().await;
+}
+
+/// Counts the questions that are asked of a log.
+struct Counting {
+    log: LogEvidence,
+    questions: AtomicU64,
+}
+
+impl Counting {
+    fn ask(&self) -> &LogEvidence {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+        &self.log
+    }
+}
+
+#[async_trait]
+impl Evidence for Counting {
+    async fn extents(&self) -> Result<Vec<Extent>, ReadError> {
+        self.ask().extents().await
+    }
+
+    async fn size(&self, partition: Partition) -> Result<Option<u64>, ReadError> {
+        self.ask().size(partition).await
+    }
+
+    async fn read(&self, from: Position, limit: ReadLimit) -> Result<Vec<Stored>, ReadError> {
+        self.ask().read(from, limit).await
+    }
+
+    async fn leaves(&self, from: Position, count: u64) -> Result<Vec<Hash>, ReadError> {
+        self.ask().leaves(from, count).await
+    }
+
+    async fn indexed(&self, header: &Header) -> Result<Indexed, ReadError> {
+        self.ask().indexed(header).await
+    }
+
+    async fn key_slots(&self, from: u64, count: usize) -> Result<Option<Vec<KeySlot>>, ReadError> {
+        self.ask().key_slots(from, count).await
+    }
+}
+
+/// Where the log ends, the newest cut and those around it, the event, two blocks of leaves and one of cuts: no more, however
+/// many hashes the paths have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_asks_seven_questions_of_the_log() {
+    const CUTS: u64 = 300;
+    let dir = tempfile::tempdir().unwrap();
+    let log: SharedLog = Arc::new(MemoryLog::new(support::vault(&dir.path().join("vault"))));
+    let notary = notary(&log, dir.path());
+    for n in 0..CUTS {
+        log.append((0..4).map(|k| suite::message("p", &format!("{n}-{k}"), "content", k)).collect()).await.unwrap();
+        assert_eq!(notary.cut_now().await.unwrap(), Some(n));
+    }
+    let evidence = Counting { log: LogEvidence(log), questions: AtomicU64::new(0) };
+    let nodes = dir.path().join("merkle");
+    for offset in [0, 255, 256, 700, 1100, 1199] {
+        let position = Stream::Feed.partition(0).at(offset);
+        let proof = weft_log::prove(&evidence, position, None, Some(&nodes)).await.unwrap();
+        assert_eq!(proof.verify(notary_key().public()).unwrap().tick, CUTS - 1);
+        let questions = evidence.questions.swap(0, Ordering::Relaxed);
+        assert!(questions <= 7, "{questions} for {position}");
+        let without = weft_log::prove(&evidence, position, None, None).await.unwrap();
+        assert_eq!(without, proof);
+        evidence.questions.store(0, Ordering::Relaxed);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

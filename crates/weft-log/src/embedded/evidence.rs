@@ -16,6 +16,11 @@ use super::{
 };
 use crate::{Evidence, Extent, Indexed, KeySlot, ReadError, ReadLimit, Stored, merkle::Hash, partitions::Partitions};
 
+/// Events that are read together, at least and at most, and their bytes at most.
+const PACKED_EVENTS_MIN: usize = 64;
+const PACKED_EVENTS_MAX: usize = 1024;
+const PACKED_BYTES_MAX: usize = 8 << 20;
+
 /// A log in one SQLite file, as an auditor reads it.
 pub struct EmbeddedEvidence {
     readers: SqlitePool,
@@ -66,6 +71,51 @@ impl EmbeddedEvidence {
             .await
             .map_err(unavailable)
     }
+
+    /// The events from `from` on in one row of the database: each row costs more on its way than its bytes do. None where they
+    /// are too large for that, or are not what they should be: no whole numbers, no leaf hashes of 32 bytes, no bytes.
+    async fn packed(&self, from: Position, limit: ReadLimit) -> Result<Option<Vec<Stored>>, sqlx::Error> {
+        let events = limit.events.min(PACKED_EVENTS_MAX) as i64;
+        let (most, stream) = (limit.bytes.min(PACKED_BYTES_MAX) as i64, from.partition.stream);
+        let bytes: Option<i64> =
+            sqlx::query_scalar(bytes_of(stream)).bind(from.offset as i64).bind(events).fetch_one(&self.readers).await?;
+        if bytes.is_none_or(|bytes| bytes > most) {
+            return Ok(None);
+        }
+        let row = sqlx::query(together(stream)).bind(from.offset as i64).bind(events).fetch_one(&self.readers).await?;
+        let (offsets, lengths): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+        let (leaves, envelopes): (&[u8], &[u8]) = (row.try_get(2)?, row.try_get(3)?);
+        if row.try_get::<i64, _>(4)? != 0 {
+            return Ok(None);
+        }
+        Ok(unpack(from, offsets, lengths, leaves.as_chunks().0, Bytes::copy_from_slice(envelopes)))
+    }
+
+    /// One allocation for the whole page: its events are slices of it.
+    async fn rows(&self, from: Position, limit: ReadLimit) -> Result<Vec<Stored>, ReadError> {
+        let failed = |error| failed(error, from);
+        let wanted = i64::try_from(limit.events).unwrap_or(i64::MAX);
+        let mut rows =
+            sqlx::query(events(from.partition.stream)).bind(from.offset as i64).bind(wanted).fetch(&self.readers);
+        let (mut bytes, mut parts) = (BytesMut::new(), Vec::new());
+        loop {
+            let row = match rows.try_next().await {
+                Ok(Some(row)) => row,
+                // What was read before the damage is given; the next call begins at it.
+                Err(_) if !parts.is_empty() => break,
+                Ok(None) => break,
+                Err(error) => return Err(failed(error)),
+            };
+            let offset = row.try_get::<i64, _>(0).map_err(failed)?.unsigned_abs();
+            let leaf = hash(row.try_get(1).map_err(failed)?);
+            bytes.extend_from_slice(row.try_get(2).map_err(failed)?);
+            parts.push((offset, leaf, bytes.len()));
+            if bytes.len() > limit.bytes {
+                break;
+            }
+        }
+        Ok(slices(from.partition, bytes.freeze(), parts))
+    }
 }
 
 #[async_trait]
@@ -98,30 +148,26 @@ impl Evidence for EmbeddedEvidence {
         Ok(extents)
     }
 
-    /// One allocation for the whole page: its events are slices of it.
-    async fn read(&self, from: Position, limit: ReadLimit) -> Result<Vec<Stored>, ReadError> {
-        let failed = |error| failed(error, from);
-        let wanted = i64::try_from(limit.events).unwrap_or(i64::MAX);
-        let mut rows =
-            sqlx::query(events(from.partition.stream)).bind(from.offset as i64).bind(wanted).fetch(&self.readers);
-        let (mut bytes, mut parts) = (BytesMut::new(), Vec::new());
-        loop {
-            let row = match rows.try_next().await {
-                Ok(Some(row)) => row,
-                // What was read before the damage is given; the next call begins at it.
-                Err(_) if !parts.is_empty() => break,
-                Ok(None) => break,
-                Err(error) => return Err(failed(error)),
-            };
-            let offset = row.try_get::<i64, _>(0).map_err(failed)?.unsigned_abs();
-            let leaf = hash(row.try_get(1).map_err(failed)?);
-            bytes.extend_from_slice(row.try_get(2).map_err(failed)?);
-            parts.push((offset, leaf, bytes.len()));
-            if bytes.len() > limit.bytes {
-                break;
-            }
+    async fn size(&self, partition: Partition) -> Result<Option<u64>, ReadError> {
+        if Partitions::SINGLE.count(partition.stream) <= partition.number {
+            return Ok(None);
         }
-        Ok(slices(from.partition, bytes.freeze(), parts))
+        let found: Result<Option<i64>, _> = sqlx::query_scalar(last(partition.stream)).fetch_one(&self.readers).await;
+        match found {
+            Ok(last) => Ok(Some(last.map_or(0, |offset| offset.unsigned_abs() + 1))),
+            Err(_) if !self.tables().await?.iter().any(|name| name == table(partition.stream)) => Ok(None),
+            Err(error) => Err(failed(error, partition.at(0))),
+        }
+    }
+
+    async fn read(&self, from: Position, limit: ReadLimit) -> Result<Vec<Stored>, ReadError> {
+        if limit.events >= PACKED_EVENTS_MIN
+            && let Ok(Some(page)) = self.packed(from, limit).await
+        {
+            return Ok(page);
+        }
+        // What cannot be read together is read row by row: then it shows what is wrong, and where.
+        self.rows(from, limit).await
     }
 
     async fn leaves(&self, from: Position, count: u64) -> Result<Vec<Hash>, ReadError> {
@@ -191,6 +237,22 @@ fn hash(stored: &[u8]) -> Hash {
     hash
 }
 
+/// The events that were read together; None where the parts do not fit each other.
+fn unpack(from: Position, offsets: &str, lengths: &str, leaves: &[Hash], envelopes: Bytes) -> Option<Vec<Stored>> {
+    let (mut page, mut start, mut next) = (Vec::with_capacity(leaves.len()), 0usize, from.offset);
+    let mut lengths = lengths.split(',');
+    let mut leaves = leaves.iter();
+    for offset in offsets.split(',') {
+        let offset: u64 = offset.parse().ok().filter(|offset| *offset >= next)?;
+        let end = start.checked_add(lengths.next()?.parse().ok()?).filter(|end| *end <= envelopes.len())?;
+        let position = from.partition.at(offset);
+        page.push(Stored { position, bytes: envelopes.slice(start..end), leaf: *leaves.next()? });
+        (start, next) = (end, offset + 1);
+    }
+    let whole = start == envelopes.len() && leaves.next().is_none() && lengths.next().is_none();
+    whole.then_some(page)
+}
+
 fn slices(partition: Partition, bytes: Bytes, parts: Vec<(u64, Hash, usize)>) -> Vec<Stored> {
     let mut start = 0;
     let slice = |(offset, leaf, end): (u64, Hash, usize)| {
@@ -221,4 +283,16 @@ macro_rules! by_stream {
 by_stream!(table, "", "");
 by_stream!(last, "SELECT max(offset) FROM ", "");
 by_stream!(events, "SELECT offset, leaf, envelope FROM ", " WHERE offset >= ? ORDER BY offset LIMIT ?");
+by_stream!(
+    bytes_of,
+    "SELECT sum(length(envelope)) FROM (SELECT envelope FROM ",
+    " WHERE offset >= ? ORDER BY offset LIMIT ?)"
+);
+by_stream!(
+    together,
+    "SELECT group_concat(offset), group_concat(length(envelope)), CAST(group_concat(leaf, '') AS BLOB),
+       CAST(group_concat(envelope, '') AS BLOB), sum(length(leaf) <> 32)
+     FROM (SELECT offset, leaf, envelope FROM ",
+    " WHERE offset >= ? ORDER BY offset LIMIT ?)"
+);
 by_stream!(leaves, "SELECT offset, leaf FROM ", " WHERE offset >= ? AND offset < ? ORDER BY offset");

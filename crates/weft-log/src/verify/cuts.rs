@@ -1,6 +1,9 @@
 //! The chain of cuts: each follows the one before, is signed, and is the last leaf of the tree that its checkpoint names.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use weft_model::Partition;
@@ -45,7 +48,7 @@ pub(super) async fn walk(
     sizes: &[u64],
     workers: usize,
 ) -> Result<Cuts, VerifyError> {
-    let mut walk = Walk { cuts: Cuts::default(), tree: Some(Tree::default()) };
+    let mut walk = Walk { cuts: Cuts::default(), tree: Some(Tree::default()), seen: BTreeSet::new() };
     let pages = stream::iter(ranges(CUTS, end)).map(|range| {
         let (evidence, key) = (Arc::clone(evidence), key.clone());
         async move {
@@ -80,6 +83,8 @@ struct Walk {
     cuts: Cuts,
     /// None once a cut is missing: the tree cannot go on without its leaf.
     tree: Option<Tree>,
+    /// Ticks that a cut was seen of.
+    seen: BTreeSet<u64>,
 }
 
 impl Walk {
@@ -89,10 +94,9 @@ impl Walk {
             Err(damage) => return self.cuts.damages.push(damage),
         };
         let cut = &signed.cut;
-        if let Some(newest) = &self.cuts.newest
-            && newest.leaf() == cut.leaf()
-        {
-            // A backend that may store an event twice may store a cut twice.
+        if !self.seen.insert(cut.tick) {
+            // Where several nodes write there may be a second one for a tick; the first counts. But the notary's it must be.
+            self.cuts.damages.extend(signed.head.err().map(|error| unsigned(cut, &error)));
             return;
         }
         self.follows(cut);
@@ -149,19 +153,20 @@ impl Walk {
         if let Some(tree) = &mut self.tree {
             tree.push(cut.leaf());
         }
-        let damage = |kind, what: String| Damage::new(kind, Place::Cut(cut.tick), what);
         match &signed.head {
-            Err(error) => {
-                let what = format!("its checkpoint at {} is not the notary's: {error}", cut.position);
-                self.cuts.damages.push(damage(DamageKind::CutSignature, what));
-            }
+            Err(error) => self.cuts.damages.push(unsigned(cut, error)),
             Ok(head) => {
                 let root = self.tree.as_ref().map(Tree::root);
                 if head.size != cut.tick + 1 || root.is_some_and(|root| root != head.root) {
                     let what = format!("its checkpoint at {} is of other cuts than those before it", cut.position);
-                    self.cuts.damages.push(damage(DamageKind::CutChain, what));
+                    self.cuts.damages.push(Damage::new(DamageKind::CutChain, Place::Cut(cut.tick), what));
                 }
             }
         }
     }
+}
+
+fn unsigned(cut: &Taken, error: &NoteError) -> Damage {
+    let what = format!("its checkpoint at {} is not the notary's: {error}", cut.position);
+    Damage::new(DamageKind::CutSignature, Place::Cut(cut.tick), what)
 }

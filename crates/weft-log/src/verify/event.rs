@@ -6,16 +6,17 @@ use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use prost::Message;
 use weft_model::{
-    EventKind, Pseudonym, SourceRecordId,
+    EventKind, Pseudonym,
     proto::event::{Envelope, Header},
 };
 
 use super::damage::{Damage, DamageKind, Place};
 use crate::{
-    OpenError, Stored, Vault, VaultError,
+    Stored, Vault, VaultError,
+    envelope::{ContentRef, EnvelopeRef, HeaderRef},
     merkle::{Hash, leaf_hash},
     names::Names,
-    seal,
+    seal::{self, Scratch},
 };
 
 /// Larger events are not searched for the one byte that was changed.
@@ -43,43 +44,55 @@ pub(super) struct Checked {
     pub(super) shredded: bool,
 }
 
-/// The parts of a message that its identity is made of. Everything else of it is under the same seal.
-#[derive(Clone, PartialEq, Message)]
-struct Content {
-    #[prost(bytes = "bytes", tag = "1")]
-    raw: Bytes,
-    #[prost(message, optional, tag = "6")]
-    record: Option<SourceRecordId>,
-}
-
-/// Checks an event; opens it where `opening` is given.
-pub(super) fn check(stored: &Stored, opening: Option<&Opening>) -> Checked {
+/// Checks an event; opens it, in `scratch`, where `opening` is given.
+pub(super) fn check(stored: &Stored, opening: Option<&Opening>, scratch: &mut Scratch) -> Checked {
     let hash = leaf_hash(&stored.bytes);
     if hash != stored.leaf {
         return mismatch(stored, hash);
     }
     let mut checked = Checked { leaf: hash, ..Checked::default() };
-    let damage = |kind, what: &str| Some(Damage::new(kind, stored.position, what));
-    let Some((envelope, header)) = decode(&stored.bytes) else {
-        checked.damage = damage(DamageKind::EventUnreadable, "the event cannot be decoded");
+    let read = EnvelopeRef::read(&stored.bytes).and_then(|read| Some((read, HeaderRef::read(read.header)?)));
+    let Some((envelope, header)) = read else {
+        let what = "the event cannot be decoded";
+        checked.damage = Some(Damage::new(DamageKind::EventUnreadable, stored.position, what));
         return checked;
     };
-    let Some(opening) = opening else { return checked };
-    if !envelope.clear.is_empty() {
-        checked.opened = true;
-        return checked;
-    }
-    checked.damage = key_row(stored, &envelope, &header, opening);
-    match seal::plain(&opening.vault, stored, envelope) {
-        Ok(plain) => {
-            checked.opened = true;
-            checked.damage = checked.damage.or_else(|| content(stored, &header, plain, &opening.names));
-        }
-        Err(OpenError::Shredded { .. }) => checked.shredded = true,
-        Err(OpenError::Vault(error)) => checked.damage = checked.damage.or_else(|| unusable_key(&error)),
-        Err(error) => checked.damage = damage(DamageKind::SealBroken, &error.to_string()),
+    match opening {
+        Some(_) if !envelope.clear.is_empty() => checked.opened = true,
+        Some(opening) => open(stored, &envelope, &header, opening, scratch, &mut checked),
+        None => {}
     }
     checked
+}
+
+/// Opens an event, which must be the one that its header says.
+fn open(
+    stored: &Stored,
+    envelope: &EnvelopeRef<'_>,
+    header: &HeaderRef<'_>,
+    opening: &Opening,
+    scratch: &mut Scratch,
+    checked: &mut Checked,
+) {
+    let broken = |what: &str| {
+        let what = format!("event at {} is damaged: {what}", stored.position);
+        Some(Damage::new(DamageKind::SealBroken, stored.position, what))
+    };
+    let Some(part) = envelope.part else {
+        checked.damage = broken("payload is missing");
+        return;
+    };
+    checked.damage = key_row(stored, part.key_slot, header, opening);
+    match opening.vault.key(part.key_slot).map(|key| seal::plain(&key, &part, envelope.header, scratch)) {
+        Ok(Ok(plain)) => {
+            checked.opened = true;
+            let damage = checked.damage.take();
+            checked.damage = damage.or_else(|| content(stored, header, plain, &opening.names));
+        }
+        Ok(Err(what)) => checked.damage = broken(what),
+        Err(VaultError::Shredded { .. }) => checked.shredded = true,
+        Err(error) => checked.damage = checked.damage.take().or_else(|| unusable_key(&error)),
+    }
 }
 
 /// The event as it was before one byte of it was changed; None where that is not what happened.
@@ -168,9 +181,8 @@ fn part_of(envelope: &Bytes, at: usize) -> DamageKind {
 }
 
 /// The record's key must be the one that the table says: with another one, erasing it would erase the wrong events.
-fn key_row(stored: &Stored, envelope: &Envelope, header: &Header, opening: &Opening) -> Option<Damage> {
-    let (record, slots) = (header.pseudonym()?, opening.slots.as_ref()?);
-    let used = envelope.parts.first()?.key_slot;
+fn key_row(stored: &Stored, used: u64, header: &HeaderRef<'_>, opening: &Opening) -> Option<Damage> {
+    let (record, slots) = (Pseudonym::from_bytes(header.source_record).ok()?, opening.slots.as_ref()?);
     if slots.get(&record) == Some(&used) {
         return None;
     }
@@ -179,16 +191,17 @@ fn key_row(stored: &Stored, envelope: &Envelope, header: &Header, opening: &Open
 }
 
 /// An opened message must be the one whose identity is in the header.
-fn content(stored: &Stored, header: &Header, plain: Bytes, names: &Names) -> Option<Damage> {
+fn content(stored: &Stored, header: &HeaderRef<'_>, plain: &[u8], names: &Names) -> Option<Damage> {
     let differs = |what: &str| Some(Damage::new(DamageKind::ContentDiffers, stored.position, what));
-    if header.kind() != EventKind::MessageReceived {
+    if header.kind != i32::from(EventKind::MessageReceived) {
         return None;
     }
-    let Ok(content) = Content::decode(plain) else { return differs("the payload cannot be decoded") };
-    if names.message_id(header.kind, &header.feed, &header.control_id, &content.raw).0 != *header.event_id {
+    let Some(content) = ContentRef::read(plain) else { return differs("the payload cannot be decoded") };
+    if names.message_id(header.kind, header.feed, header.control_id, content.raw).0 != *header.event_id {
         return differs("the event id is not that of the feed, the control id and the content");
     }
-    if content.record.map(|record| names.pseudonym(&record)) != header.pseudonym() {
+    let named = content.record.map(|r| names.pseudonym_of(r.organisation, r.system, r.value));
+    if named != Pseudonym::from_bytes(header.source_record).ok() {
         return differs("the pseudonym is not that of the record in the payload");
     }
     None

@@ -16,6 +16,7 @@ use crate::{
     cut::Root,
     header,
     merkle::{Hash, Tree},
+    seal::Scratch,
 };
 
 /// Events between two cuts that are looked up in the log's index one by one, to say which of them is out of place.
@@ -78,8 +79,9 @@ fn check(page: Page, opening: Option<&Opening>) -> CheckedPage {
     let Page { range, events, damages } = page;
     let length = usize::try_from(range.offsets.end - range.offsets.start).unwrap_or(0);
     let mut checked = CheckedPage { leaves: vec![None; length], opened: 0, shredded: 0, damages, range };
+    let mut scratch = Scratch::default();
     for stored in &events {
-        let found = event::check(stored, opening);
+        let found = event::check(stored, opening, &mut scratch);
         checked.opened += u64::from(found.opened);
         checked.shredded += u64::from(found.shredded);
         checked.damages.extend(found.damage);
