@@ -8,7 +8,7 @@ use weft_model::{
 use crate::error::{Error, detail, invalid};
 
 /// Characters of a field of the context.
-const LENGTH_MAX: usize = 200;
+pub(crate) const LENGTH_MAX: usize = 200;
 
 /// A context whose five fields are said and whose organisation is an ODS code.
 #[derive(Debug, Clone)]

@@ -24,12 +24,18 @@ pub(crate) enum Error {
     /// Ask about something else.
     #[error("not found")]
     NotFound(ErrorDetail),
+    /// The same, where that nothing was found was recorded already, as the answer that it is.
+    #[error("not found, and recorded")]
+    Answered(ErrorDetail),
     /// Wait, or change something else first.
     #[error("not in this state")]
     Precondition(ErrorDetail),
     /// Send the same request again later.
     #[error("unavailable: {0}")]
     Unavailable(&'static str, #[source] Source),
+    /// The same: the log cannot record an answer now, and so not a refusal either.
+    #[error("disclosure not recorded")]
+    Unrecorded(#[source] Source),
     /// Ask somebody who may.
     #[allow(dead_code, reason = "part of the contract: the rules of who may see what will return it")]
     #[error("permission denied")]
@@ -54,22 +60,40 @@ impl Error {
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Invalid(_) => Code::InvalidArgument,
-            Self::NotFound(_) => Code::NotFound,
+            Self::NotFound(_) | Self::Answered(_) => Code::NotFound,
             Self::Precondition(_) => Code::FailedPrecondition,
-            Self::Unavailable(..) => Code::Unavailable,
+            Self::Unavailable(..) | Self::Unrecorded(_) => Code::Unavailable,
             Self::Denied(_) => Code::PermissionDenied,
             Self::Internal(_) => Code::Internal,
         }
     }
 
+    /// Marks that a disclosure says already that nothing was found.
+    pub(crate) fn answered(self) -> Self {
+        match self {
+            Self::NotFound(detail) => Self::Answered(detail),
+            other => other,
+        }
+    }
+
+    /// What the caller is told, of each thing.
+    pub(crate) fn details(&self) -> Vec<ErrorDetail> {
+        match self {
+            Self::Invalid(details) => shorten(details),
+            Self::NotFound(one) | Self::Answered(one) | Self::Precondition(one) | Self::Denied(one) => {
+                vec![one.clone()]
+            }
+            Self::Unavailable(what, _) => vec![detail("unavailable", "", format!("{what}: try again"))],
+            Self::Unrecorded(_) => {
+                vec![detail("unavailable", "", "the disclosure could not be recorded: try again")]
+            }
+            Self::Internal(_) => vec![detail("internal", "", "the node failed: see its log")],
+        }
+    }
+
     /// The status that the caller sees: its message is the first detail's.
     pub(crate) fn to_status(&self) -> Status {
-        let details = match self {
-            Self::Invalid(details) => shorten(details),
-            Self::NotFound(one) | Self::Precondition(one) | Self::Denied(one) => vec![one.clone()],
-            Self::Unavailable(what, _) => vec![detail("unavailable", "", format!("{what}: try again"))],
-            Self::Internal(_) => vec![detail("internal", "", "the node failed: see its log")],
-        };
+        let details = self.details();
         let message = match details.first() {
             Some(first) if first.field.is_empty() => first.text.clone(),
             Some(first) => format!("{}: {}", first.field, first.text),

@@ -26,9 +26,9 @@ use weft_model::{
         event::{
             Apart, CandidatePerson, Code, Compression, ContentType, CutTaken, CutVector, Demographics, Disclosed,
             Envelope, Evidence, Fact, FeedRegistered, FeedSwitched, Identifier, IdentifierKind, Issue, Line, LineKind,
-            LinkMethod, LinkModelSwitched, Merge, MessageReceived, Name, NhsNumberSuperseded, NhsNumberSwitched,
-            PartitionRoot, PersonsMerged, Placed, Precision, RecordLinked, RecordsMerged, RecordsUnlinked, ReviewAsked,
-            Severity, StewardDecided, StewardDecision, When,
+            LinkMethod, LinkModelSwitched, Merge, MessageReceived, Mistake, Name, NhsNumberSuperseded,
+            NhsNumberSwitched, PartitionRoot, PersonsMerged, Placed, Precision, RecordLinked, RecordsMerged,
+            RecordsUnlinked, RequestRefused, ReviewAsked, Severity, StewardDecided, StewardDecision, When,
         },
     },
 };
@@ -58,7 +58,7 @@ async fn every_version_is_read() {
             }
         }
     }
-    assert!(read >= 16, "{read} goldens");
+    assert!(read >= 18, "{read} goldens");
 }
 
 #[tokio::test]
@@ -125,6 +125,7 @@ fn to_text(event: &Event, stored: &Stored) -> String {
         Payload::FeedPaused(_) | Payload::FeedResumed(_) => "FeedSwitched",
         Payload::CutTaken(_) => "CutTaken",
         Payload::Disclosed(_) => "Disclosed",
+        Payload::RequestRefused(_) => "RequestRefused",
     };
     let leaf: String = stored.leaf.iter().map(|byte| format!("{byte:02x}")).collect();
     let text = json!({
@@ -200,7 +201,22 @@ fn drafts() -> Vec<(&'static str, Draft)> {
     ]
     .into_iter()
     .chain(identities().into_iter().map(|(name, payload)| (name, named(payload))))
+    .chain([("request_refused", named(Payload::RequestRefused(refused())))])
     .collect()
+}
+
+fn refused() -> RequestRefused {
+    RequestRefused {
+        user: "a.clinician".into(),
+        role: "clinician".into(),
+        organisation: "RYJ".into(),
+        reason: "clinic today".into(),
+        method: "weft.v1.TimelineService/GetTimeline".into(),
+        person: vec![3; 16],
+        status: "INVALID_ARGUMENT".into(),
+        mistakes: vec![Mistake { code: "field-required".into(), field: "context.purpose".into() }],
+        ..RequestRefused::default()
+    }
 }
 
 /// What is decided of who is who.

@@ -9,7 +9,7 @@ use crate::{
     proto::event::{
         CutTaken, Disclosed, EventKind, FeedRegistered, FeedSwitched, Header, LinkModelSwitched, MessageReceived,
         NhsNumberSuperseded, NhsNumberSwitched, PersonsMerged, RecordLinked, RecordsMerged, RecordsUnlinked,
-        ReviewAsked, StewardDecided,
+        RequestRefused, ReviewAsked, StewardDecided,
     },
 };
 
@@ -64,6 +64,8 @@ pub enum Payload {
     CutTaken(CutTaken),
     /// An answer was given.
     Disclosed(Disclosed),
+    /// A request was refused, or failed.
+    RequestRefused(RequestRefused),
 }
 
 /// Stored bytes that are no event this program can read.
@@ -101,6 +103,7 @@ impl Payload {
             Self::FeedResumed(_) => EventKind::FeedResumed,
             Self::CutTaken(_) => EventKind::CutTaken,
             Self::Disclosed(_) => EventKind::Disclosed,
+            Self::RequestRefused(_) => EventKind::RequestRefused,
         }
     }
 
@@ -120,7 +123,7 @@ impl Payload {
             | Self::NhsNumberSuperseded(_)
             | Self::LinkModelSwitched(_) => Stream::Identity,
             Self::FeedRegistered(_) | Self::FeedPaused(_) | Self::FeedResumed(_) | Self::CutTaken(_) => Stream::Control,
-            Self::Disclosed(_) => Stream::Access,
+            Self::Disclosed(_) | Self::RequestRefused(_) => Stream::Access,
         }
     }
 
@@ -164,6 +167,7 @@ impl Payload {
             Self::FeedPaused(m) | Self::FeedResumed(m) => m.encode_to_vec(),
             Self::CutTaken(m) => m.encode_to_vec(),
             Self::Disclosed(m) => m.encode_to_vec(),
+            Self::RequestRefused(m) => m.encode_to_vec(),
         }
     }
 
@@ -192,6 +196,7 @@ impl Payload {
             EventKind::FeedResumed => Self::FeedResumed(FeedSwitched::decode(bytes)?),
             EventKind::CutTaken => Self::CutTaken(CutTaken::decode(bytes)?),
             EventKind::Disclosed => Self::Disclosed(Disclosed::decode(bytes)?),
+            EventKind::RequestRefused => Self::RequestRefused(RequestRefused::decode(bytes)?),
             EventKind::Unspecified => return Err(DecodeError::UnknownKind(header.kind)),
         })
     }

@@ -227,7 +227,7 @@ fn effect(position: Position, header: &Header, payload: &Payload) -> Effect {
         }
         Payload::FeedPaused(switched) => switch(&switched.feed, true),
         Payload::FeedResumed(switched) => switch(&switched.feed, false),
-        Payload::CutTaken(_) | Payload::Disclosed(_) => Effect::Nothing,
+        Payload::CutTaken(_) | Payload::Disclosed(_) | Payload::RequestRefused(_) => Effect::Nothing,
     }
 }
 

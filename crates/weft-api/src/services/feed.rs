@@ -25,7 +25,7 @@ use super::{answer, projection, quarantine};
 use crate::{
     arguments,
     context::Asker,
-    disclosure::Disclosures,
+    disclosure::{Asked, Disclosures},
     error::{Error, detail, invalid},
     feeds::{FeedControl, FeedStatus},
     generated::server::feed_service_server::FeedService,
@@ -53,37 +53,51 @@ impl FeedService for Feeds {
         &self,
         request: Request<RegisterFeedRequest>,
     ) -> Result<Response<RegisterFeedResponse>, Status> {
-        answer("RegisterFeed", self.register(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, "weft.v1.FeedService/RegisterFeed", asked, self.register(request)).await
     }
 
     async fn list_feeds(&self, request: Request<ListFeedsRequest>) -> Result<Response<ListFeedsResponse>, Status> {
-        answer("ListFeeds", self.list(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, "weft.v1.FeedService/ListFeeds", asked, self.list(request)).await
     }
 
     async fn get_feed(&self, request: Request<GetFeedRequest>) -> Result<Response<GetFeedResponse>, Status> {
-        answer("GetFeed", self.get(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, "weft.v1.FeedService/GetFeed", asked, self.get(request)).await
     }
 
     async fn pause_feed(&self, request: Request<SwitchFeedRequest>) -> Result<Response<SwitchFeedResponse>, Status> {
-        answer("PauseFeed", self.switch(request.into_inner(), true).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, "weft.v1.FeedService/PauseFeed", asked, self.switch(request, true)).await
     }
 
     async fn resume_feed(&self, request: Request<SwitchFeedRequest>) -> Result<Response<SwitchFeedResponse>, Status> {
-        answer("ResumeFeed", self.switch(request.into_inner(), false).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, "weft.v1.FeedService/ResumeFeed", asked, self.switch(request, false)).await
     }
 
     async fn list_quarantine(
         &self,
         request: Request<ListQuarantineRequest>,
     ) -> Result<Response<ListQuarantineResponse>, Status> {
-        answer("ListQuarantine", quarantine::list(self, request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, "weft.v1.FeedService/ListQuarantine", asked, quarantine::list(self, request)).await
     }
 
     async fn get_quarantined(
         &self,
         request: Request<GetQuarantinedRequest>,
     ) -> Result<Response<GetQuarantinedResponse>, Status> {
-        answer("GetQuarantined", quarantine::get(self, request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, "weft.v1.FeedService/GetQuarantined", asked, quarantine::get(self, request)).await
     }
 }
 

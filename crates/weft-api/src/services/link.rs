@@ -25,7 +25,7 @@ use super::{answer, projection, proposal};
 use crate::{
     arguments,
     context::Asker,
-    disclosure::{Answer, Disclosures},
+    disclosure::{Answer, Asked, Disclosures},
     error::{Error, detail, invalid},
     generated::server::link_service_server::LinkService,
     page::{Page, Walk},
@@ -55,40 +55,54 @@ impl LinkService for Links {
         &self,
         request: Request<ListReviewsRequest>,
     ) -> Result<Response<ListReviewsResponse>, Status> {
-        answer("ListReviews", self.list(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, LIST, asked, self.list(request)).await
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
-        answer("Explain", self.explain_record(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, EXPLAIN, asked, self.explain_record(request)).await
     }
 
     async fn preview(&self, request: Request<PreviewRequest>) -> Result<Response<PreviewResponse>, Status> {
-        answer("Preview", self.preview_proposal(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, PREVIEW, asked, self.preview_proposal(request)).await
     }
 
     async fn decide(&self, request: Request<DecideRequest>) -> Result<Response<DecideResponse>, Status> {
-        answer("Decide", self.decide_proposal(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, DECIDE, asked, self.decide_proposal(request)).await
     }
 
     async fn release_number(
         &self,
         request: Request<ReleaseNumberRequest>,
     ) -> Result<Response<ReleaseNumberResponse>, Status> {
-        answer("ReleaseNumber", self.release(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, "weft.v1.LinkService/ReleaseNumber", asked, self.release(request)).await
     }
 
     async fn supersede_number(
         &self,
         request: Request<SupersedeNumberRequest>,
     ) -> Result<Response<SupersedeNumberResponse>, Status> {
-        answer("SupersedeNumber", self.supersede(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, "weft.v1.LinkService/SupersedeNumber", asked, self.supersede(request)).await
     }
 
     async fn switch_model(
         &self,
         request: Request<SwitchModelRequest>,
     ) -> Result<Response<SwitchModelResponse>, Status> {
-        answer("SwitchModel", self.switch(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, "weft.v1.LinkService/SwitchModel", asked, self.switch(request)).await
     }
 }
 
@@ -146,7 +160,7 @@ impl Links {
             .record(&asker, Answer { method: EXPLAIN, persons: &persons, entries, known_at: &known_at })
             .await?;
         if explained.decisions.is_empty() && explained.person.is_none() {
-            return Err(unknown_record("subject"));
+            return Err(unknown_record("subject").answered());
         }
         Ok(ExplainResponse {
             record: explained.record,

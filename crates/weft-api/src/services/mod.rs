@@ -13,16 +13,30 @@ use tonic::{Response, Status};
 use weft_log::{OpenError, ReadError};
 use weft_readmodel::{QueryError, StoreError};
 
-use crate::error::{Error, detail};
+use crate::{
+    disclosure::{Asked, Disclosures},
+    error::{Error, detail},
+};
 
 pub(crate) use feed::Feeds;
 pub(crate) use link::Links;
 pub(crate) use person::Persons;
 pub(crate) use timeline::Timelines;
 
-/// What the caller gets.
-fn answer<T>(method: &'static str, result: Result<T, Error>) -> Result<Response<T>, Status> {
-    result.map(Response::new).map_err(|error| status(method, &error))
+/// What the caller gets. That a call was refused, or failed, is recorded before it is told.
+async fn answer<T>(
+    disclosures: &Disclosures,
+    method: &'static str,
+    asked: Asked,
+    result: impl Future<Output = Result<T, Error>>,
+) -> Result<Response<T>, Status> {
+    match result.await {
+        Ok(answer) => Ok(Response::new(answer)),
+        Err(error) => {
+            disclosures.record_refusal(method, asked, &error).await;
+            Err(status(method, &error))
+        }
+    }
 }
 
 /// The status of a failed call.
@@ -30,6 +44,9 @@ fn status(method: &'static str, error: &Error) -> Status {
     match error {
         Error::Unavailable(what, source) => {
             tracing::warn!(method, what, reason = chain(source.as_ref()), "call failed for now");
+        }
+        Error::Unrecorded(source) => {
+            tracing::warn!(method, reason = chain(source.as_ref()), "disclosure not recorded, and so not made");
         }
         Error::Internal(source) => tracing::error!(method, reason = chain(source.as_ref()), "call failed"),
         refused => tracing::debug!(method, code = ?refused.code(), "call refused"),

@@ -16,7 +16,7 @@ use super::answer;
 use crate::{
     arguments,
     context::Asker,
-    disclosure::{Answer, Disclosures},
+    disclosure::{Answer, Asked, Disclosures},
     error::{Error, detail, invalid},
     generated::server::person_service_server::PersonService,
     moments::Moments,
@@ -42,11 +42,15 @@ impl PersonService for Persons {
         &self,
         request: Request<FindPersonsRequest>,
     ) -> Result<Response<FindPersonsResponse>, Status> {
-        answer("FindPersons", self.find(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, FIND, asked, self.find(request)).await
     }
 
     async fn get_person(&self, request: Request<GetPersonRequest>) -> Result<Response<GetPersonResponse>, Status> {
-        answer("GetPerson", self.get(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::about(request.context.as_ref(), &request.person_id);
+        answer(&self.disclosures, GET, asked, self.get(request)).await
     }
 }
 
@@ -80,7 +84,7 @@ impl Persons {
         let known_at = found.as_ref().map_or(as_of.as_ref().unwrap_or(&now), |found| &found.known_at);
         let answer = Answer { method: GET, persons: &[person], entries, known_at };
         self.disclosures.record(&asker, answer).await?;
-        let found = found.ok_or_else(unknown_person)?;
+        let found = found.ok_or_else(|| unknown_person().answered())?;
         Ok(GetPersonResponse {
             person: Some(found.summary),
             records: found.records,

@@ -71,7 +71,7 @@ pub(super) async fn get(node: &Feeds, request: GetQuarantinedRequest) -> Result<
     let answer = Answer { method: GET, persons: &persons, entries: opened.iter().len(), known_at: &known_at };
     node.disclosures.record(&asker, answer).await?;
     let (message, received) = opened.ok_or_else(|| {
-        Error::NotFound(detail("not-in-quarantine", "position", "no message is in quarantine at this position"))
+        Error::Answered(detail("not-in-quarantine", "position", "no message is in quarantine at this position"))
     })?;
     Ok(GetQuarantinedResponse { message: Some(message), raw: received.raw.to_vec() })
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_stream::try_stream;
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream::BoxStream};
+use futures::{Stream, StreamExt, future::ready, stream::BoxStream};
 use prost::Message;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use super::{answer, person::unknown_person, quarantine::message_at, status};
 use crate::{
     arguments,
     context::Asker,
-    disclosure::{Answer, Disclosures},
+    disclosure::{Answer, Asked, Disclosures},
     error::{Error, detail, invalid},
     generated::server::timeline_service_server::TimelineService,
     moments::Moments,
@@ -56,20 +56,26 @@ impl TimelineService for Timelines {
         &self,
         request: Request<GetTimelineRequest>,
     ) -> Result<Response<GetTimelineResponse>, Status> {
-        answer("GetTimeline", self.page(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::about(request.context.as_ref(), &request.person_id);
+        answer(&self.disclosures, GET, asked, self.page(request)).await
     }
 
     async fn stream_timeline(
         &self,
         request: Request<StreamTimelineRequest>,
     ) -> Result<Response<Self::StreamTimelineStream>, Status> {
-        let messages = self.follow(request.into_inner());
-        let messages = messages.map(|messages| messages.map(|m| m.map_err(|e| status("StreamTimeline", &e))).boxed());
-        answer("StreamTimeline", messages)
+        let request = request.into_inner();
+        let asked = Asked::about(request.context.as_ref(), &request.person_id);
+        let messages = self.follow(request);
+        let messages = messages.map(|messages| messages.map(|m| m.map_err(|e| status(STREAM, &e))).boxed());
+        answer(&self.disclosures, STREAM, asked, ready(messages)).await
     }
 
     async fn get_entry(&self, request: Request<GetEntryRequest>) -> Result<Response<GetEntryResponse>, Status> {
-        answer("GetEntry", self.entry(request.into_inner()).await)
+        let request = request.into_inner();
+        let asked = Asked::about(request.context.as_ref(), &request.person_id);
+        answer(&self.disclosures, ENTRY, asked, self.entry(request)).await
     }
 }
 
@@ -125,9 +131,9 @@ impl Timelines {
         self.disclosures.record(&asker, answer).await?;
         match found {
             Some(found) => Ok(GetEntryResponse { entry: found.entry, resource_json }),
-            None if self.model.person(person, Some(&known_at)).await?.is_none() => Err(unknown_person()),
+            None if self.model.person(person, Some(&known_at)).await?.is_none() => Err(unknown_person().answered()),
             None => {
-                Err(Error::NotFound(detail("entry-unknown", "entry_id", "this person's timeline has no such entry")))
+                Err(Error::Answered(detail("entry-unknown", "entry_id", "this person's timeline has no such entry")))
             }
         }
     }
@@ -136,7 +142,7 @@ impl Timelines {
     async fn nobody(&self, asker: &Asker, method: &'static str, person: PersonId, known_at: &Cut) -> Error {
         let answer = Answer { method, persons: &[person], entries: 0, known_at };
         match self.disclosures.record(asker, answer).await {
-            Ok(()) => unknown_person(),
+            Ok(()) => unknown_person().answered(),
             Err(not_recorded) => not_recorded,
         }
     }

@@ -8,9 +8,9 @@ use weft_model::{
     proto::{
         api::{
             FindPersonsRequest, GetEntryRequest, GetPersonRequest, GetQuarantinedRequest, GetTimelineRequest,
-            ListFeedsRequest, StreamTimelineRequest, find_persons_request::By,
+            ListFeedsRequest, ReleaseNumberRequest, RequestContext, StreamTimelineRequest, find_persons_request::By,
         },
-        event::{Disclosed, Position},
+        event::{Disclosed, Position, RequestRefused},
     },
 };
 
@@ -92,6 +92,7 @@ async fn every_answer_is_recorded_once_with_who_asked_and_what_was_known() {
         let sizes: Vec<u64> = disclosed.known_at.iter().map(|p| p.offset).take(2).collect();
         assert_eq!((sizes[0] + 1, sizes[1]), (known[0], known[1]), "{}", disclosed.method);
     }
+    assert!(node.refusals().await.is_empty(), "what was answered is not refused");
     // Nobody: not found, and recorded all the same.
     let refused: Vec<Code> = asked.iter().filter_map(|(_, failed)| failed.as_ref().map(Status::code)).collect();
     assert_eq!(refused, [Code::NotFound; 5]);
@@ -114,6 +115,12 @@ async fn without_a_record_nothing_is_answered() {
     }
     assert_eq!(node.log.refused.load(Ordering::SeqCst), asked.len() as u64);
     assert!(node.disclosures().await.is_empty());
+    assert!(node.refusals().await.is_empty(), "a log that takes no disclosure is not asked again");
+    // A refusal tells nothing: it leaves as it is, recorded or not.
+    let request = GetTimelineRequest { context: context(), person_id: "x".to_owned(), ..Default::default() };
+    let refused = node.clients.timeline.clone().get_timeline(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(node.log.refused.load(Ordering::SeqCst), asked.len() as u64 + 1);
     // What is of no person is answered, and with the disk there is everything again.
     node.clients.feed.clone().list_feeds(ListFeedsRequest { context: context() }).await.unwrap();
     node.log.refuse_disclosures.store(false, Ordering::SeqCst);
@@ -121,13 +128,74 @@ async fn without_a_record_nothing_is_answered() {
     assert_eq!(node.disclosures().await.len(), asked.len());
 }
 
+/// What a refusal's record says: the method, the user, the person, the status and what was wrong.
+type Recorded = (String, String, Vec<u8>, String, Vec<String>);
+
+fn recorded(method: &str, user: &str, person: &[u8], status: &str, mistakes: &[&str]) -> Recorded {
+    let mistakes = mistakes.iter().map(|mistake| (*mistake).to_owned()).collect();
+    (format!("weft.v1.{method}"), user.to_owned(), person.to_vec(), status.to_owned(), mistakes)
+}
+
 #[tokio::test]
-async fn a_request_that_is_refused_is_no_disclosure() {
+async fn a_request_that_is_refused_is_recorded_as_that_and_is_no_disclosure() {
     let node = Node::start().await;
-    let request = GetTimelineRequest { context: context(), person_id: "x".to_owned(), ..Default::default() };
-    node.clients.timeline.clone().get_timeline(request).await.unwrap_err();
-    let request = GetTimelineRequest { context: None, person_id: PersonId([1; 16]).to_string(), ..Default::default() };
-    node.clients.timeline.clone().get_timeline(request).await.unwrap_err();
+    let mut timelines = node.clients.timeline.clone();
+    let id = PersonId([1; 16]);
+    let request = |context, person_id: &str| GetTimelineRequest {
+        context,
+        person_id: person_id.to_owned(),
+        ..GetTimelineRequest::default()
+    };
+    timelines.get_timeline(request(context(), "x")).await.unwrap_err();
+    timelines.get_timeline(request(None, &id.to_string())).await.unwrap_err();
+    let (long, short) = ("é".repeat(300), "é".repeat(200));
+    let nameless = context().map(|context| RequestContext { user: long, purpose: String::new(), ..context });
+    timelines
+        .stream_timeline(StreamTimelineRequest { context: nameless, person_id: id.to_string(), filter: None })
+        .await
+        .unwrap_err();
+    let by = Some(By::NhsNumber("9990000019".to_owned()));
+    let searched = FindPersonsRequest { context: context(), by, limit: 0 };
+    node.clients.person.clone().find_persons(searched).await.unwrap_err();
+    let released = ReleaseNumberRequest { context: context(), nhs_number: nhs_number(1) };
+    node.clients.link.clone().release_number(released).await.unwrap_err();
+
+    let summary = |r: &RequestRefused| {
+        let mistakes = r.mistakes.iter().map(|m| format!("{} {}", m.code, m.field)).collect();
+        (r.method.clone(), r.user.clone(), r.person.clone(), r.status.clone(), mistakes)
+    };
+    let refusals = node.refusals().await;
+    assert_eq!(
+        refusals.iter().map(summary).collect::<Vec<_>>(),
+        [
+            recorded(
+                "TimelineService/GetTimeline",
+                "dr.patel",
+                &[],
+                "INVALID_ARGUMENT",
+                &["person-id-invalid person_id"]
+            ),
+            recorded("TimelineService/GetTimeline", "", &id.0, "INVALID_ARGUMENT", &["field-required context"]),
+            recorded(
+                "TimelineService/StreamTimeline",
+                &short,
+                &id.0,
+                "INVALID_ARGUMENT",
+                &["field-too-long context.user", "field-required context.purpose"]
+            ),
+            recorded(
+                "PersonService/FindPersons",
+                "dr.patel",
+                &[],
+                "INVALID_ARGUMENT",
+                &["nhs-number-invalid nhs_number"]
+            ),
+            recorded("LinkService/ReleaseNumber", "dr.patel", &[], "NOT_FOUND", &["number-not-frozen nhs_number"]),
+        ]
+    );
+    let first = &refusals[0];
+    let who = [&first.role, &first.organisation, &first.purpose, &first.reason];
+    assert_eq!(who, ["clinician", "RYJ", "direct-care", "clinic today"]);
     assert!(node.disclosures().await.is_empty());
 }
 

@@ -27,7 +27,7 @@ use weft_model::{
         api::{FeedState, RequestContext},
         event::{
             Address, Demographics, Disclosed, Evidence, Fact, Identifier, IdentifierKind, Issue, Line, LineKind,
-            LinkMethod, MessageReceived, Name, Precision, RecordLinked, Severity,
+            LinkMethod, MessageReceived, Name, Precision, RecordLinked, RequestRefused, Severity,
         },
     },
 };
@@ -228,17 +228,28 @@ impl Node {
 
     /// Every disclosure so far.
     pub(crate) async fn disclosures(&self) -> Vec<Disclosed> {
-        let mut all = Vec::new();
+        self.accesses().await.0
+    }
+
+    /// Every refusal so far.
+    pub(crate) async fn refusals(&self) -> Vec<RequestRefused> {
+        self.accesses().await.1
+    }
+
+    async fn accesses(&self) -> (Vec<Disclosed>, Vec<RequestRefused>) {
+        let (mut disclosures, mut refusals, mut next) = (Vec::new(), Vec::new(), 0);
         let access = Stream::Access.partition(0);
-        while all.len() < usize::try_from(self.log.size(access).await.unwrap()).unwrap() {
-            for stored in self.log.read(access.at(all.len() as u64), ReadLimit::PAGE).await.unwrap() {
+        while next < self.log.size(access).await.unwrap() {
+            for stored in self.log.read(access.at(next), ReadLimit::PAGE).await.unwrap() {
+                next += 1;
                 match &self.log.open(&stored).await.unwrap().payload {
-                    Payload::Disclosed(disclosed) => all.push(disclosed.clone()),
+                    Payload::Disclosed(disclosed) => disclosures.push(disclosed.clone()),
+                    Payload::RequestRefused(refused) => refusals.push(refused.clone()),
                     other => panic!("{:?} in the access stream", other.kind()),
                 }
             }
         }
-        all
+        (disclosures, refusals)
     }
 
     pub(crate) fn listens(&self, feed: &str) {

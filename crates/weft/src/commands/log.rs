@@ -233,6 +233,7 @@ async fn opened(log: &SharedLog, stored: &Stored) -> anyhow::Result<Value> {
         Payload::FeedPaused(m) | Payload::FeedResumed(m) => protobuf_json::to_json("weft.event.v1.FeedSwitched", m),
         Payload::CutTaken(m) => protobuf_json::to_json("weft.event.v1.CutTaken", m),
         Payload::Disclosed(m) => protobuf_json::to_json("weft.event.v1.Disclosed", m),
+        Payload::RequestRefused(m) => protobuf_json::to_json("weft.event.v1.RequestRefused", m),
     }
 }
 
