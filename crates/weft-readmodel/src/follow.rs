@@ -142,13 +142,18 @@ async fn page(
 async fn open(log: SharedLog, from: Position, page: Vec<Stored>, patience: Patience) -> Result<Batch, ProjectError> {
     let mut batch = Batch::starting(from.partition, from.offset);
     for stored in &page {
-        let mut pause = PAUSE_MIN;
+        let (mut pause, mut told) = (PAUSE_MIN, String::new());
         loop {
             match log.open(stored).await {
                 Ok(event) => batch.push(&event),
                 Err(OpenError::Shredded { .. }) => batch.push_shredded(&weft_log::header(stored)?),
-                Err(error @ OpenError::Vault(_)) if patience == Patience::Follow => {
-                    warn!(position = %stored.position, %error, "event cannot be opened now");
+                Err(OpenError::Vault(error)) if patience == Patience::Follow => {
+                    let reason = error.to_string();
+                    // A key that stays damaged is said once.
+                    if reason != told {
+                        warn!(position = %stored.position, reason, "event cannot be opened now");
+                        told = reason;
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                     continue;

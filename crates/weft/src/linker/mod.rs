@@ -10,6 +10,7 @@
 //! Stewards' decisions come through the log, from any node. While one is on its way, a decision of ours may be stored
 //! after it that did not know of it: the fold of the log ranks them, and the linker takes in what it finds there.
 
+mod again;
 mod deciding;
 pub(crate) mod redo;
 
@@ -27,14 +28,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 use weft_link::Model;
-use weft_log::{AppendError, Draft, OpenError, ReadError, ReadLimit, Receipt, Same, SharedLog};
+use weft_log::{AppendError, Draft, OpenError, ReadLimit, Receipt, Same, SharedLog};
 use weft_model::{Clock, Cut, Event, Partition, Payload, Position, Stream, Verdict, proto::event::Demographics};
-use weft_readmodel::{ReadModel, StoreError};
+use weft_readmodel::ReadModel;
 use weft_translate::Profile;
 
-use crate::system::SystemClock;
+pub(crate) use again::run;
 use deciding::{Decided, Deciding, accepted};
 
 /// Everything that the role needs.
@@ -57,8 +58,6 @@ pub(crate) struct Linker {
 const STORE_PLACE_EVERY: Duration = Duration::from_secs(1);
 /// From one page to the next, at least, unless the first was full: decisions that are appended together share a commit.
 const READ_EVERY: Duration = Duration::from_millis(50);
-/// Before the linker is loaded again where something that it reads was away.
-const AWAY_PAUSE: Duration = Duration::from_secs(1);
 
 impl Linker {
     /// Takes what is decided from out of the read model as of the linker's place, and brings it up to the identity
@@ -113,7 +112,6 @@ impl Linker {
             let from = snapshot.cut.0.get(&partition).copied().unwrap_or(0);
             linker.learn_feed(partition.at(from), next).await?;
         }
-        info!(records = linker.deciding.records(), messages = linker.messages(), "linker loaded");
         linker.place.send_replace(linker.messages());
         Ok(linker)
     }
@@ -289,43 +287,6 @@ impl Linker {
         }
         Ok(())
     }
-}
-
-/// Decides until `shutdown`. What cannot be read now is waited for, and the linker loaded again: it then knows what it knew,
-/// as after a restart.
-pub(crate) async fn run(
-    log: SharedLog,
-    model: Arc<ReadModel>,
-    place: watch::Sender<u64>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    loop {
-        let linker = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            linker = Linker::load(log.clone(), model.clone(), Arc::new(SystemClock), place.clone()) => linker,
-        };
-        let ended = match linker {
-            Ok(linker) => linker.run(shutdown.clone()).await,
-            Err(error) => Err(error),
-        };
-        match ended {
-            Err(error) if passes(&error) => warn!(reason = format!("{error:#}"), "nothing can be linked now"),
-            ended => return ended,
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            () = tokio::time::sleep(AWAY_PAUSE) => {}
-        }
-    }
-}
-
-/// Whether the same may succeed later.
-fn passes(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(ReadError::Unavailable(_)))
-            || matches!(cause.downcast_ref(), Some(StoreError::Unavailable(_)))
-            || matches!(cause.downcast_ref(), Some(OpenError::Vault(_)))
-    })
 }
 
 /// Whether the feed profile registered at this offset of the control stream is a demonstration's.
