@@ -54,12 +54,24 @@ pub(crate) struct Shared {
     pub(crate) opened: OpenedEvents,
     /// Calls that are on their way to the queue.
     pub(crate) sealing: AtomicUsize,
+    /// Events are stored unsealed and unhashed, to be compared with.
+    #[cfg(feature = "suite")]
+    bare: std::sync::atomic::AtomicBool,
 }
 
 impl Shared {
     pub(crate) fn new(vault: Arc<Vault>, sizes: &PerPartition<u64>) -> Self {
         let (names, keys, tail) = (Names::new(&vault), KeySlots::new(), Tail::new(sizes));
-        Self { vault, names, keys, tail, opened: OpenedEvents::default(), sealing: AtomicUsize::new(0) }
+        Self {
+            vault,
+            names,
+            keys,
+            tail,
+            opened: OpenedEvents::default(),
+            sealing: AtomicUsize::new(0),
+            #[cfg(feature = "suite")]
+            bare: false.into(),
+        }
     }
 }
 
@@ -109,6 +121,13 @@ impl<S: Storage> Log<S> {
         }
     }
 
+    /// From now on events are stored as large as they would be, unsealed, unhashed and without keys: nobody can read or
+    /// prove them. Only to measure what the rest of an append costs; no program that keeps anything has this.
+    #[cfg(feature = "suite")]
+    pub fn store_bare(&self) {
+        self.shared.bare.store(true, Ordering::Relaxed);
+    }
+
     #[cfg(feature = "kafka")]
     pub(crate) fn storage(&self) -> &S {
         &self.storage
@@ -153,6 +172,11 @@ impl<S: Storage> Log<S> {
             cause: draft.cause.map(Position::to_proto),
             message_type: draft.message_type,
         };
+        #[cfg(feature = "suite")]
+        if self.shared.bare.load(Ordering::Relaxed) {
+            let body = Body::Sealed(Unsealed::new(header, draft.payload).bare());
+            return Ok(Entry { head: Head { partition, event_id, same }, body });
+        }
         if draft.payload.is_clear() {
             let sealed = Sealed::clear(&header, draft.payload.encode());
             fits(sealed.bytes.len(), EVENT_BYTES_MAX)?;
