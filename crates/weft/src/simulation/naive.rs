@@ -9,6 +9,11 @@ use super::Dice;
 pub(super) const FEEDS: [&str; 2] = ["one", "two"];
 pub(super) const ORGANISATIONS: [&str; 2] = ["RYJ", "RQM"];
 const PEOPLE: u64 = 8;
+/// Of the first of them an organisation has a second record at times, which tells nothing of who it is; some day it notices,
+/// and merges it into the first.
+const TWICE: u64 = 3;
+/// Truths of second records that were not merged yet begin here.
+const NOBODY_KNOWS: u64 = 1000;
 
 /// One message, and the truth that it tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +22,8 @@ pub(super) struct Message {
     pub(super) control_id: String,
     pub(super) bytes: Vec<u8>,
     pub(super) person: u64,
+    /// Told of the second record.
+    second: bool,
     visit: u64,
     /// When it was written: seconds into the day. No two messages share one.
     written_s: u64,
@@ -31,6 +38,8 @@ pub(super) struct Naive {
     accepted: BTreeMap<(usize, String), Message>,
     /// The same for what contradicts it.
     conflicts: BTreeSet<(usize, String, Vec<u8>)>,
+    /// What stewards say: this person is that one.
+    joined: BTreeMap<u64, u64>,
     /// How often each verdict was given, by feed.
     pub(super) counts: BTreeMap<(usize, &'static str), u64>,
 }
@@ -40,12 +49,14 @@ impl Message {
     pub(super) fn new(dice: &mut Dice, number: u64, feed: usize) -> Self {
         let person = dice.below(PEOPLE);
         let visit = dice.below(3);
-        let event = ["A01", "A01", "A03", "A31"][dice.below(4) as usize];
+        let merges = person < TWICE && dice.chance(12);
+        let event = if merges { "A40" } else { ["A01", "A01", "A03", "A31"][dice.below(4) as usize] };
         let mut message = Self {
             feed,
             control_id: format!("M{number}"),
             bytes: Vec::new(),
             person,
+            second: person < TWICE && !merges && dice.chance(30),
             visit,
             written_s: number,
             event,
@@ -64,22 +75,34 @@ impl Message {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let Self { feed, control_id, person, visit, written_s, event, ward, .. } = self;
+        let Self { feed, control_id, person, second, visit, written_s, event, ward, .. } = self;
         let organisation = ORGANISATIONS[*feed];
         let written = format!("20260301{:02}{:02}{:02}", written_s / 3600, written_s / 60 % 60, written_s % 60);
         let (number, day) = (nhs_number(*person), 10 + person);
+        let local = format!("{}^^^{organisation}^MR", self.local_identifier());
+        let patient = if *second {
+            format!("PID|1||{local}")
+        } else {
+            format!(
+                "PID|1||{local}~{number}^^^NHS||FAMILY{person}^Given{person}||198002{day}|2|||{person} Street^^London^^W2 1NY"
+            )
+        };
+        let rest = if *event == "A40" {
+            format!("MRG|Q{person}^^^{organisation}^MR")
+        } else {
+            let of = if *second { 'y' } else { 'x' };
+            format!("PV1|1|I|W{ward}^^^{organisation}||||||||||||||||V{person}{of}{visit}")
+        };
         format!(
             "MSH|^~\\&|PAS|{organisation}|R|R|{written}||ADT^{event}|{control_id}|P|2.4\r\
-             EVN||{written}||||{written}\r\
-             PID|1||P{person}^^^{organisation}^MR~{number}^^^NHS||FAMILY{person}^Given{person}||198002{day}|2|||{person} Street^^London^^W2 1NY\r\
-             PV1|1|I|W{ward}^^^{organisation}||||||||||||||||V{person}x{visit}\r"
+             EVN||{written}||||{written}\r{patient}\r{rest}\r"
         )
         .into_bytes()
     }
 
     /// Organisation, identifier system and value of its record are the feed's and the person's.
     pub(super) fn local_identifier(&self) -> String {
-        format!("P{}", self.person)
+        format!("{}{}", if self.second { 'Q' } else { 'P' }, self.person)
     }
 }
 
@@ -114,14 +137,43 @@ impl Naive {
 
     /// Every record that was told of: feed and local identifier, with its true person.
     pub(super) fn records(&self) -> BTreeMap<(usize, String), u64> {
-        self.accepted.values().map(|m| ((m.feed, m.local_identifier()), m.person)).collect()
+        self.accepted.values().map(|m| ((m.feed, m.local_identifier()), self.truth(m))).collect()
+    }
+
+    /// Who a message is about, as far as messages and stewards have said, in whatever order.
+    fn truth(&self, message: &Message) -> u64 {
+        let Message { feed, person, second, .. } = message;
+        let merges = |m: &Message| m.event == "A40" && (m.feed, m.person) == (*feed, *person);
+        if *second && !self.accepted.values().any(merges) {
+            return NOBODY_KNOWS + *feed as u64 * PEOPLE + person;
+        }
+        self.joined.get(person).copied().unwrap_or(*person)
+    }
+
+    /// A steward says that two persons are one.
+    pub(super) fn join(&mut self, retired: u64, survivor: u64) {
+        self.joined.insert(retired, survivor);
+    }
+
+    /// A steward takes that back.
+    pub(super) fn part(&mut self, retired: u64) {
+        self.joined.remove(&retired);
+    }
+
+    /// Persons of whom both organisations have told, of whom nothing is merged, and whom no steward has joined with another.
+    pub(super) fn apart(&self) -> Vec<u64> {
+        let records = self.records();
+        let known = |person: &u64| (0..FEEDS.len()).all(|feed| records.contains_key(&(feed, format!("P{person}"))));
+        let joined = |person: &u64| self.joined.iter().any(|pair| pair.0 == person || pair.1 == person);
+        (TWICE..PEOPLE).filter(|person| known(person) && !joined(person)).collect()
     }
 
     /// The lines of a person's timeline, sorted: of each visit the latest telling of each thing that happened to it.
     pub(super) fn lines(&self, person: u64) -> Vec<String> {
-        let mut latest: BTreeMap<(usize, u64, &str), &Message> = BTreeMap::new();
-        for message in self.accepted.values().filter(|m| m.person == person) {
-            let said = latest.entry((message.feed, message.visit, message.event)).or_insert(message);
+        let mut latest: BTreeMap<(&str, usize, u64, bool, u64), &Message> = BTreeMap::new();
+        for message in self.accepted.values().filter(|m| m.event != "A40" && self.truth(m) == person) {
+            let Message { event, feed, person, second, visit, .. } = message;
+            let said = latest.entry((*event, *feed, *person, *second, *visit)).or_insert(message);
             if message.written_s > said.written_s {
                 *said = message;
             }

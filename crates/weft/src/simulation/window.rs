@@ -7,10 +7,12 @@ use std::{
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
-use weft_log::{AppendError, Draft, EventLog, OpenError, ReadError, ReadLimit, Receipt, SharedLog, Statistics, Stored};
+use weft_log::{
+    AppendError, Draft, EventLog, Notary, OpenError, ReadError, ReadLimit, Receipt, SharedLog, Statistics, Stored,
+};
 use weft_model::{Event, Partition, Position, Pseudonym, SourceRecordId};
 
-/// What goes wrong, at which call (1: the next) of `append` and `read` together.
+/// What goes wrong, at which call (1: the next) of `append` and `read` together, or of `append` alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) call: u64,
@@ -34,15 +36,38 @@ pub(super) struct Window {
     /// Sizes as the component sees them; a partition that is absent is seen whole.
     sizes: HashMap<Partition, u64>,
     fault: Mutex<Option<Fault>>,
+    /// Whether a read is a call at which something may go wrong.
+    reads_fail: bool,
     /// Cancelled when the component is to die.
     pub(super) dead: CancellationToken,
+    /// Takes a cut once so many appends have been stored, while the component waits for its receipts.
+    cut_after: Mutex<Option<(u64, Notary)>>,
     /// What appends have come to, in their order: what the log itself said, whatever the component was told.
     stored: Mutex<Vec<(Draft, Receipt)>>,
 }
 
 impl Window {
     pub(super) fn new(log: SharedLog, sizes: HashMap<Partition, u64>, fault: Option<Fault>) -> Self {
-        Self { log, sizes, fault: Mutex::new(fault), dead: CancellationToken::new(), stored: Mutex::new(Vec::new()) }
+        let (dead, cut_after, stored) = (CancellationToken::new(), Mutex::new(None), Mutex::new(Vec::new()));
+        Self { log, sizes, fault: Mutex::new(fault), reads_fail: true, dead, cut_after, stored }
+    }
+
+    /// The whole log, as a connector sees it. What it reads it reads beside its appends; it is at these that it dies.
+    pub(super) fn of_connector(log: SharedLog) -> Self {
+        Self { reads_fail: false, ..Self::new(log, HashMap::new(), None) }
+    }
+
+    /// Sets that a cut is taken in the midst of what the component does.
+    pub(super) fn cut_after(&self, appends: u64, notary: Notary) {
+        *self.cut_after.lock().unwrap_or_else(PoisonError::into_inner) = Some((appends, notary));
+    }
+
+    /// The notary whose cut is due.
+    fn due(&self) -> Option<Notary> {
+        let mut planned = self.cut_after.lock().unwrap_or_else(PoisonError::into_inner);
+        let (appends, _) = planned.as_mut()?;
+        *appends = appends.saturating_sub(1);
+        if *appends > 0 { None } else { planned.take().map(|(_, notary)| notary) }
     }
 
     /// Sets what goes wrong from now on.
@@ -71,6 +96,9 @@ impl Window {
 
     async fn store(&self, drafts: Vec<Draft>) -> Result<Vec<Receipt>, AppendError> {
         let receipts = self.log.append(drafts.clone()).await?;
+        if let Some(notary) = self.due() {
+            notary.cut_now().await.expect("a cut while events arrive");
+        }
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         stored.extend(drafts.into_iter().zip(receipts.iter().copied()));
         Ok(receipts)
@@ -97,7 +125,7 @@ impl EventLog for Window {
     }
 
     async fn read(&self, from: Position, limit: ReadLimit) -> Result<Vec<Stored>, ReadError> {
-        if matches!(self.fault(), Some(Kind::DieBefore | Kind::DieAfter)) {
+        if self.reads_fail && matches!(self.fault(), Some(Kind::DieBefore | Kind::DieAfter)) {
             self.die().await;
         }
         let mut page = self.log.read(from, limit).await?;

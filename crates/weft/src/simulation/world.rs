@@ -1,7 +1,7 @@
 //! The world of one seed: the components, what is under way between them, and what happens in a turn.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -9,7 +9,6 @@ use std::{
     },
 };
 
-use prost::Message as _;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -18,18 +17,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use weft_connect::{Connector, ConnectorOptions};
 use weft_log::{Draft, EmbeddedLog, OpenOptions, Receipt, Same, SharedLog, Vault};
-use weft_model::{
-    Clock, Payload, PersonId, Random, SourceRecordId, Stream, Verdict,
-    proto::{
-        api::{TimelineEntry, TimelineFilter},
-        event::FeedRegistered,
-    },
-};
-use weft_readmodel::{ProjectOptions, ReadModel, Repeats, TableDigest};
+use weft_model::{Clock, Payload, Random, Stream, Verdict, proto::event::FeedRegistered};
+use weft_readmodel::{ProjectOptions, ReadModel, Repeats};
 
 use super::{
     Dice,
+    cuts::{Moment, Signing},
+    echo::Echo,
     naive::{FEEDS, Message, Naive, ORGANISATIONS},
+    steward::Joined,
     window::{Fault, Kind, Window},
 };
 use crate::linker::Linker;
@@ -37,54 +33,60 @@ use crate::linker::Linker;
 /// 2026-03-01T12:00:00Z.
 const NOON_US: i64 = 1_772_366_400_000_000;
 
+/// Feed partitions of a log that is as one on Kafka.
+const PARTITIONS: u32 = 3;
+
 pub(super) struct World {
-    dice: Dice,
-    clock: Arc<Hands>,
-    dir: tempfile::TempDir,
-    vault: Arc<Vault>,
-    log: SharedLog,
-    log_dir: PathBuf,
-    model: Arc<ReadModel>,
+    pub(super) dice: Dice,
+    pub(super) clock: Arc<Hands>,
+    pub(super) dir: tempfile::TempDir,
+    pub(super) vault: Arc<Vault>,
+    pub(super) log: SharedLog,
+    /// None where the log is the embedded one.
+    pub(super) echo: Option<Arc<Echo>>,
+    pub(super) log_dir: PathBuf,
+    pub(super) signing: Signing,
+    /// Cuts at whose moment it is known what was answered.
+    pub(super) moments: Vec<Moment>,
+    pub(super) joined: Vec<Joined>,
+    /// How often a steward has decided.
+    pub(super) decisions: u64,
+    pub(super) model: Arc<ReadModel>,
     model_path: PathBuf,
     /// A copy of the read model as it once was.
     older_model: Option<PathBuf>,
-    connector: Option<(Connector, Arc<Window>)>,
+    pub(super) connector: Option<(Connector, Arc<Window>)>,
     /// Written by their senders and not known to be stored, by feed.
     pending: [Vec<Message>; 2],
     /// Everything ever written.
-    written: Vec<Message>,
-    naive: Naive,
-    answers: Vec<String>,
+    pub(super) written: Vec<Message>,
+    pub(super) naive: Naive,
+    pub(super) answers: Vec<String>,
     /// Copies made, which gives each its name.
     copies: u32,
-    faults: u64,
-}
-
-/// What a run came to: two runs of one seed must not differ in it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
-    /// Position and leaf hash of every event: a leaf hash is one of the stored bytes.
-    pub(super) log: Vec<(String, [u8; 32])>,
-    tables: Vec<TableDigest>,
-    /// Every acknowledgement, as it was read by a sender.
-    pub(super) answers: Vec<String>,
     pub(super) faults: u64,
 }
 
 /// A clock that stands still but for turns.
-struct Hands(AtomicI64);
+pub(super) struct Hands(AtomicI64);
 
 /// Seeded randomness for keys and nonces.
-struct Seeded(Mutex<Dice>);
+pub(super) struct Seeded(Mutex<Dice>);
 
 impl World {
     pub(super) async fn new(seed: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let random = Arc::new(Seeded(Mutex::new(Dice::new(!seed))));
+        let random = Arc::new(Seeded::new(!seed));
         Vault::create(&dir.path().join("keys"), random.as_ref()).unwrap();
+        let signing = Signing::new(random.as_ref());
         let vault = Arc::new(Vault::open(&dir.path().join("keys"), random).unwrap());
         let (log_dir, model_path) = (dir.path().join("log"), dir.path().join("model.db"));
-        let log = open_log(&log_dir, &vault).await;
+        let (log, echo): (SharedLog, _) = if seed.is_multiple_of(2) {
+            let echo = Arc::new(Echo::new(vault.clone(), PARTITIONS, Dice::new(seed ^ 0xec40)));
+            (echo.clone(), Some(echo))
+        } else {
+            (open_log(&log_dir, &vault).await, None)
+        };
         for (feed, organisation) in FEEDS.iter().zip(ORGANISATIONS) {
             log.append(vec![registration(feed, organisation)]).await.unwrap();
         }
@@ -93,7 +95,12 @@ impl World {
             clock: Arc::new(Hands(AtomicI64::new(NOON_US))),
             vault,
             log,
+            echo,
             log_dir,
+            signing,
+            moments: Vec::new(),
+            joined: Vec::new(),
+            decisions: 0,
             model: Arc::new(ReadModel::open(&model_path).await.unwrap()),
             model_path,
             older_model: None,
@@ -112,20 +119,26 @@ impl World {
     pub(super) async fn turn(&mut self) {
         self.clock.0.fetch_add(1_000_000, Ordering::Relaxed);
         match self.dice.below(100) {
-            0..45 => {
+            0..42 => {
                 let fault = self.fault(1);
                 self.deliver(fault).await;
             }
-            45..65 => {
+            42..58 => {
                 let fault = self.fault(8);
                 self.link(fault).await;
             }
-            65..85 => {
+            58..74 => {
                 let fault = self.fault(6);
                 self.project(fault).await;
             }
-            85..90 => self.crash_log().await,
-            90..94 => self.reopen_model().await,
+            74..80 => {
+                let fault = self.fault(8);
+                self.cut(fault).await;
+            }
+            80..84 => self.look_at_a_cut().await,
+            84..87 => self.decide().await,
+            87..91 => self.crash_log().await,
+            91..94 => self.reopen_model().await,
             94..97 => self.copy_model().await,
             _ => self.restore_model().await,
         }
@@ -141,6 +154,7 @@ impl World {
             }
         }
         self.link(None).await;
+        self.cut(None).await;
         self.project(None).await;
         // A read model that came from an older copy gave the linker an older place: it decides again, and adds nothing.
         let decisions = self.log.size(Stream::Identity.partition(0)).await.unwrap();
@@ -191,6 +205,9 @@ impl World {
         }
         let Some((connector, window)) = &self.connector else { return };
         window.set_fault(fault);
+        if self.dice.chance(15) {
+            window.cut_after(1, self.notary(self.log.clone()));
+        }
         let address = connector.status().borrow()[FEEDS[feed]].address.unwrap();
         let mut socket = TcpStream::connect(address).await.unwrap();
         let frames: Vec<u8> = messages.iter().flat_map(|m| [b"\x0b", &m.bytes[..], b"\x1c\r"].concat()).collect();
@@ -231,7 +248,7 @@ impl World {
     }
 
     async fn start_connector(&mut self) -> (Connector, Arc<Window>) {
-        let window = Arc::new(Window::new(self.log.clone(), HashMap::new(), None));
+        let window = Arc::new(Window::of_connector(self.log.clone()));
         let mut options = ConnectorOptions::new(window.clone(), self.clock.clone());
         let retries = if self.dice.chance(50) { 0 } else { 1 };
         options.limits.append_retries = vec![std::time::Duration::ZERO; retries].into();
@@ -242,9 +259,13 @@ impl World {
     }
 
     /// The linker starts, decides on all there is, and ends; or dies.
-    async fn link(&mut self, fault: Option<Fault>) {
+    pub(super) async fn link(&mut self, fault: Option<Fault>) {
         let window = self.window(fault).await;
-        let size = self.log.size(Stream::Feed.partition(0)).await.unwrap();
+        if self.dice.chance(20) {
+            window.cut_after(1 + self.dice.below(2), self.notary(self.log.clone()));
+        }
+        let sizes = self.sizes().await;
+        let size = sizes.iter().filter(|(p, _)| p.stream == Stream::Feed).map(|(_, size)| size).sum();
         let (place, mut reached) = watch::channel(0);
         let shutdown = CancellationToken::new();
         let role = async {
@@ -267,7 +288,7 @@ impl World {
     }
 
     /// The projector starts, applies all there is, and ends; or dies, and the read model is opened again.
-    async fn project(&mut self, fault: Option<Fault>) {
+    pub(super) async fn project(&mut self, fault: Option<Fault>) {
         let window = self.window(fault).await;
         let sizes = self.sizes().await;
         let shutdown = CancellationToken::new();
@@ -284,8 +305,7 @@ impl World {
                 changes.changed().await.unwrap();
             }
         };
-        let options = ProjectOptions { repeats: Repeats::Never, owner: "simulation".to_owned() };
-        let role = weft_readmodel::project(window.clone(), self.model.clone(), options, shutdown.clone());
+        let role = weft_readmodel::project(window.clone(), self.model.clone(), self.projecting(), shutdown.clone());
         tokio::select! {
             ended = role => ended.unwrap(),
             () = done => {}
@@ -297,11 +317,19 @@ impl World {
         }
     }
 
+    pub(super) fn projecting(&self) -> ProjectOptions {
+        ProjectOptions { repeats: self.repeats(), owner: "simulation".to_owned() }
+    }
+
+    pub(super) fn repeats(&self) -> Repeats {
+        if self.echo.is_some() { Repeats::Possible } else { Repeats::Never }
+    }
+
     async fn window(&self, fault: Option<Fault>) -> Arc<Window> {
         Arc::new(Window::new(self.log.clone(), self.sizes().await, fault))
     }
 
-    async fn sizes(&self) -> HashMap<weft_model::Partition, u64> {
+    pub(super) async fn sizes(&self) -> HashMap<weft_model::Partition, u64> {
         let mut sizes = HashMap::new();
         for partition in self.log.partitions() {
             sizes.insert(partition, self.log.size(partition).await.unwrap());
@@ -312,8 +340,12 @@ impl World {
     /// The log's process dies: what is opened is a copy of its files as they are now, without SQLite's shared memory.
     async fn crash_log(&mut self) {
         self.connector = None;
-        self.copies += 1;
         self.faults += 1;
+        if self.echo.is_some() {
+            // Brokers keep what they have acknowledged; it is only those who talk to them that begin anew.
+            return;
+        }
+        self.copies += 1;
         let copy = self.dir.path().join(format!("log-{}", self.copies));
         std::fs::create_dir(&copy).unwrap();
         copy_database(&self.log_dir.join("log.db"), &copy.join("log.db"));
@@ -341,74 +373,9 @@ impl World {
         copy_database(older, &self.model_path);
         self.reopen_model().await;
     }
-
-    /// Compares with the naive model.
-    pub(super) async fn check(mut self) -> Outcome {
-        self.connector = None;
-        let mut log = Vec::new();
-        for (partition, size) in self.sizes().await.into_iter().collect::<BTreeMap<_, _>>() {
-            let events = read_all(&self.log, partition, size).await;
-            assert_eq!(events.len() as u64, size, "{partition} is dense");
-            log.extend(events.iter().map(|e| (e.position.to_string(), e.leaf)));
-        }
-        self.check_messages().await;
-        self.check_persons().await;
-        assert_eq!(self.model.parked_events().await.unwrap(), 0);
-        let beside = self.dir.path().join("rebuilt.db");
-        let report = weft_readmodel::rebuild(self.log.clone(), &beside, None, Repeats::Never).await.unwrap();
-        let rebuilt = ReadModel::open(&beside).await.unwrap();
-        let differences = self.model.differences(&rebuilt, &report.known_at).await.unwrap();
-        assert!(differences.is_empty(), "live is not rebuilt: {differences:?}");
-        let tables = self.model.digest(None).await.unwrap();
-        self.log.close().await;
-        Outcome { log, tables, answers: self.answers, faults: self.faults }
-    }
-
-    async fn check_messages(&self) {
-        let feed = Stream::Feed.partition(0);
-        let events = read_all(&self.log, feed, self.log.size(feed).await.unwrap()).await;
-        let mut seen = std::collections::HashSet::new();
-        for stored in &events {
-            let event = self.log.open(stored).await.unwrap();
-            let Payload::MessageReceived(received) = &event.payload else { panic!("{}", stored.position) };
-            assert!(seen.insert((event.header.feed.clone(), received.raw.clone())), "{} is a repeat", stored.position);
-        }
-        assert_eq!(events.len(), self.naive.events());
-        for message in &self.written {
-            assert!(self.naive.holds(message), "{} was never stored", message.control_id);
-        }
-        for counted in self.log.statistics().await.unwrap().feeds {
-            let feed = FEEDS.iter().position(|f| *f == counted.feed).unwrap();
-            let naive = |verdict| self.naive.counts.get(&(feed, verdict)).copied().unwrap_or(0);
-            let wanted = [naive("accepted"), naive("duplicate"), naive("conflict"), 0];
-            assert_eq!([counted.accepted, counted.duplicate, counted.conflict, counted.quarantined], wanted);
-        }
-    }
-
-    async fn check_persons(&self) {
-        let links: HashMap<_, PersonId> =
-            self.model.linking_snapshot(&weft_model::Cut::default()).await.unwrap().links.into_iter().collect();
-        let mut persons: BTreeMap<u64, PersonId> = BTreeMap::new();
-        for ((feed, value), truth) in self.naive.records() {
-            let organisation = ORGANISATIONS[feed];
-            let record = SourceRecordId { organisation: organisation.to_owned(), system: system(organisation), value };
-            let person = *links.get(&self.log.pseudonym(&record)).expect("a linked record");
-            assert_eq!(*persons.entry(truth).or_insert(person), person, "the records of person {truth} are linked");
-        }
-        let distinct: std::collections::HashSet<_> = persons.values().collect();
-        assert_eq!(distinct.len(), persons.len(), "different persons are apart");
-        for (truth, person) in persons {
-            let filter = TimelineFilter::default();
-            let page = self.model.timeline(person, &filter, 1000, None, None).await.unwrap().unwrap();
-            let entries = page.entries.iter().map(|body| TimelineEntry::decode(&body[..]).unwrap());
-            let mut lines: Vec<String> = entries.map(|e| e.title).collect();
-            lines.sort();
-            assert_eq!(lines, self.naive.lines(truth), "timeline of person {truth}");
-        }
-    }
 }
 
-fn system(organisation: &str) -> String {
+pub(super) fn system(organisation: &str) -> String {
     format!("{organisation}-MRN")
 }
 
@@ -438,7 +405,7 @@ async fn open_log(dir: &Path, vault: &Arc<Vault>) -> SharedLog {
     Arc::new(EmbeddedLog::open(OpenOptions::new(dir.to_owned(), vault.clone())).await.unwrap())
 }
 
-async fn read_all(log: &SharedLog, partition: weft_model::Partition, size: u64) -> Vec<weft_log::Stored> {
+pub(super) async fn read_all(log: &SharedLog, partition: weft_model::Partition, size: u64) -> Vec<weft_log::Stored> {
     let mut events = Vec::new();
     while (events.len() as u64) < size {
         events.extend(log.read(partition.at(events.len() as u64), weft_log::ReadLimit::PAGE).await.unwrap());
@@ -467,6 +434,12 @@ async fn read_answers(socket: &mut TcpStream, count: usize) -> Vec<String> {
 impl Clock for Hands {
     fn now_us(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Seeded {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Mutex::new(Dice::new(seed)))
     }
 }
 
