@@ -158,6 +158,11 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Number of facts that are held.
+    pub(crate) fn facts(&self) -> usize {
+        self.entries.held()
+    }
+
     /// Takes out the current state of every fact.
     pub(crate) fn into_facts(self) -> impl Iterator<Item = (i64, i64, Vec<u8>)> {
         self.entries.into_facts()
@@ -241,7 +246,7 @@ impl<'a> Work<'a> {
     pub(crate) async fn store(&mut self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         self.records.store(conn).await?;
         self.entries.store(conn).await?;
-        if !matches!(conn, Session::Load(_)) {
+        if !conn.only_writes() {
             self.entries.store_facts(conn).await?;
         }
         self.encounters.store(conn).await?;

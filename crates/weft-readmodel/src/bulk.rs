@@ -47,22 +47,36 @@ pub(crate) async fn write<'r, T>(
         let (chunk, later) = rest.split_at(chunk_len(conn.dialect(), rest.len()));
         rest = later;
         let values = values(chunk, statement.columns.len(), &bind);
-        changed += match conn {
-            Session::Sqlite(conn) => {
-                let text = AssertSqlSafe(statement.sqlite_text(chunk.len()));
-                sqlx::query_with(text, sqlite_arguments(values)?).execute(&mut **conn).await?.rows_affected()
-            }
-            Session::Postgres(conn) => {
-                let text = AssertSqlSafe(statement.postgres_text());
-                sqlx::query_with(text, statement.arrays(values)?).execute(&mut **conn).await?.rows_affected()
-            }
-            Session::Load(load) => {
-                load.add(statement, values);
-                chunk.len() as u64
-            }
-        };
+        changed += execute(conn, statement, values).await?;
     }
     Ok(changed)
+}
+
+/// Executes `statement` once, for rows whose values are given one after the other: no more than [`write`] gives at once.
+pub(crate) async fn execute(
+    conn: &mut Session<'_>,
+    statement: &Multi,
+    values: Vec<Value<'_>>,
+) -> Result<u64, StoreError> {
+    let rows = values.len() / statement.columns.len().max(1);
+    Ok(match conn {
+        Session::Sqlite(conn) => {
+            let text = AssertSqlSafe(statement.sqlite_text(rows));
+            sqlx::query_with(text, sqlite_arguments(values)?).execute(&mut **conn).await?.rows_affected()
+        }
+        Session::Postgres(conn) => {
+            let text = AssertSqlSafe(statement.postgres_text());
+            sqlx::query_with(text, statement.arrays(values)?).execute(&mut **conn).await?.rows_affected()
+        }
+        Session::Load(load) => {
+            load.add(statement, values);
+            rows as u64
+        }
+        Session::Queue(queue) => {
+            queue.add(statement, values);
+            rows as u64
+        }
+    })
 }
 
 /// Executes `statement` on PostgreSQL for rows whose values are given one after the other.
@@ -104,7 +118,7 @@ pub(crate) async fn read<'r, T>(
                 let query = sqlx::query_with(text, statement.arrays(values)?);
                 rows.extend(query.fetch_all(&mut **conn).await?.into_iter().map(Row::Postgres));
             }
-            Session::Load(_) => return Err(only_written()),
+            Session::Load(_) | Session::Queue(_) => return Err(only_written()),
         }
     }
     Ok(rows)

@@ -250,6 +250,11 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
+    /// Number of facts that are held.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// Takes out the state of every fact, in the order of the table `fact`: record number, entry key and state.
     pub(crate) fn into_facts(self) -> impl Iterator<Item = (i64, i64, Vec<u8>)> {
         let mut facts: Vec<_> =

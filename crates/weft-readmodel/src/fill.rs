@@ -1,18 +1,19 @@
-//! Filling an empty schema of PostgreSQL from a log: fold in memory, COPY into tables without indexes, index at the end.
+//! Filling an empty read model from a log: fold in memory, look nothing up, and write beside.
 //!
 //! ```text
-//!  read, open ──► fold in memory ──► rows as COPY wants them ──► one connection that copies
-//!                                                                 at the end: ends of versions, indexes, cursors
+//!  read, open ──► fold in memory ──► rows ──► one connection that writes: postgres.rs by COPY, sqlite.rs in transactions
 //! ```
 //!
-//! Nothing is looked up meanwhile: what a partition tells of is held until it has been read to its end (about 200 bytes for
-//! every fact of the partition). The streams depend on nothing of each other, so one partition is held at a time.
+//! What a partition tells of is held until it has been read to its end (about 200 bytes for every fact of the partition), or
+//! until so much is held as there is room for: what follows then is applied as it is to a live read model. The streams depend on
+//! nothing of each other, so one partition is held at a time.
 
-use std::collections::{HashMap, HashSet};
+mod load;
+pub(crate) mod postgres;
+pub(crate) mod sqlite;
 
-use futures::{StreamExt, stream::FuturesUnordered};
-use sqlx::{AssertSqlSafe, PgPool};
-use tokio::{sync::mpsc, task::JoinHandle};
+use std::collections::HashSet;
+
 use weft_log::SharedLog;
 use weft_model::{Cut, Partition};
 
@@ -21,66 +22,62 @@ use crate::{
     batch::Batch,
     bulk::{self, Multi},
     cursor::Cursors,
-    error::{ApplyError, ProjectError, StoreError},
+    error::{ApplyError, ProjectError},
     follow::{Follow, Patience},
-    load::{Copy, Load},
-    rebuild::{EVENTS_MAX, PAGE},
+    rebuild::PAGE,
     repeats::{Repeats, Seen},
-    sql::{Column, Session},
+    sql::{Column, Session, Tx},
 };
 
-/// Rounds that wait to be copied.
+pub(crate) use load::Load;
+pub(crate) use sqlite::Queue;
+
+/// Rounds that wait to be written.
 const ROUNDS_AHEAD: usize = 2;
 /// States of facts that are written at once.
-const FACTS_MAX: usize = 65_536;
+const FACTS_AT_ONCE: usize = 65_536;
 
-/// What the connections of a fill are told: it reads and sorts whole tables, and is thrown away if it ends early.
-const SETTINGS: &str = "SET synchronous_commit = off; SET enable_seqscan = on; SET enable_hashjoin = on;
-     SET enable_mergejoin = on; SET plan_cache_mode = force_custom_plan; SET work_mem = '256MB';
-     SET maintenance_work_mem = '512MB'; SET idle_in_transaction_session_timeout = 0";
-
-/// Applies `log` from its start up to `ends` to the empty read model of `pool`.
-pub(crate) async fn fill(pool: &PgPool, log: &SharedLog, ends: &Cut, repeats: Repeats) -> Result<(), ProjectError> {
-    let indexes = Indexes::drop(pool).await?;
-    let mut load = Load::new(widths(pool).await?);
-    let (copies, copying) = start_copying(pool.clone());
-    let read = async {
-        for (partition, end) in &ends.0 {
-            fill_partition(log, (*partition, *end), repeats, &mut load, &copies).await?;
-        }
-        Ok::<(), ProjectError>(())
-    }
-    .await;
-    drop(copies);
-    // Where copying failed, that is why reading ended.
-    copying.await??;
-    read?;
-    finish(pool, &mut load).await?;
-    indexes.make(pool).await?;
-    move_cursors(pool, ends).await
+/// How much is held.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Events of one round: the more, the closer together rows of a record are written.
+    pub(crate) events: usize,
+    /// Facts after which no further round is filled in.
+    pub(crate) facts: usize,
 }
 
+/// Where rows go.
+trait Sink {
+    /// Takes the rows of a round: only for [`bulk::write`].
+    fn session(&mut self) -> Session<'_>;
+
+    /// Hands over what was taken since the last call; waits while too much of it waits.
+    async fn send(&mut self) -> Result<(), ProjectError>;
+}
+
+/// Fills in the events of a partition from its start up to `end`, within the limits; the offset of the first event that was not
+/// filled in.
 async fn fill_partition(
     log: &SharedLog,
     (partition, end): (Partition, u64),
     repeats: Repeats,
-    load: &mut Load,
-    copies: &mpsc::Sender<Vec<Copy>>,
-) -> Result<(), ProjectError> {
+    limits: Limits,
+    sink: &mut impl Sink,
+) -> Result<u64, ProjectError> {
     let mut follow = Follow::start(log.clone(), partition.at(0), PAGE, Patience::ReadTo(end));
     let mut seen = Seen::default();
     let mut held = Work::default();
-    loop {
+    let mut next = 0;
+    while held.facts() < limits.facts {
         let mut batches = Vec::new();
-        while batches.iter().map(Batch::len).sum::<usize>() < EVENTS_MAX
+        while batches.iter().map(Batch::len).sum::<usize>() < limits.events
             && let Some(batch) = follow.next().await?
         {
             batches.push(batch);
         }
-        if batches.is_empty() {
-            break;
-        }
-        let mut conn = Session::Load(load);
+        let Some(last) = batches.last() else { break };
+        next = last.next();
+        let mut conn = sink.session();
         let mut again = HashSet::new();
         if repeats == Repeats::Possible {
             again = seen.remember(&mut conn, &batches).await?;
@@ -93,163 +90,41 @@ async fn fill_partition(
         }
         work.store(&mut conn).await?;
         held = work.next_round();
-        send(copies, load).await?;
+        sink.send().await?;
     }
-    store_facts(held, load, copies).await
+    store_facts(held, sink).await?;
+    Ok(next)
 }
 
-async fn store_facts(held: Work<'_>, load: &mut Load, copies: &mpsc::Sender<Vec<Copy>>) -> Result<(), ProjectError> {
+async fn store_facts(held: Work<'_>, sink: &mut impl Sink) -> Result<(), ProjectError> {
     const INSERT: Multi = Multi {
         sql: "INSERT INTO fact (record_no, entry_key, state) {rows}",
         columns: &[Column::Int, Column::Int, Column::Bytes],
     };
     let mut facts = held.into_facts();
     loop {
-        let some: Vec<_> = facts.by_ref().take(FACTS_MAX).collect();
+        let some: Vec<_> = facts.by_ref().take(FACTS_AT_ONCE).collect();
         if some.is_empty() {
             return Ok(());
         }
-        bulk::write(&mut Session::Load(load), &INSERT, &some, |values, (record_no, key, state)| {
+        bulk::write(&mut sink.session(), &INSERT, &some, |values, (record_no, key, state)| {
             values.put(*record_no).put(*key).put(state.as_slice());
         })
         .await?;
-        send(copies, load).await?;
+        sink.send().await?;
     }
 }
 
-/// Hands over what is to be copied.
-async fn send(copies: &mpsc::Sender<Vec<Copy>>, load: &mut Load) -> Result<(), ProjectError> {
-    let mut some = Vec::new();
-    for later in load.later() {
-        some.push(Copy { sql: later.create(), bytes: Vec::new() });
-    }
-    some.extend(load.take());
-    copies.send(some).await.map_err(|_| StoreError::Unavailable(sqlx::Error::WorkerCrashed).into())
-}
-
-/// Copies what is sent, in order, in a task of its own.
-fn start_copying(pool: PgPool) -> (mpsc::Sender<Vec<Copy>>, JoinHandle<Result<(), StoreError>>) {
-    let (sender, mut rounds) = mpsc::channel::<Vec<Copy>>(ROUNDS_AHEAD);
-    let copying = tokio::spawn(async move {
-        let mut conn = pool.acquire().await?;
-        sqlx::raw_sql(SETTINGS).execute(&mut *conn).await?;
-        while let Some(round) = rounds.recv().await {
-            for copy in round {
-                if copy.bytes.is_empty() {
-                    sqlx::raw_sql(AssertSqlSafe(copy.sql)).execute(&mut *conn).await?;
-                    continue;
-                }
-                let mut to = conn.copy_in_raw(&copy.sql).await?;
-                to.send(copy.bytes).await?;
-                to.finish().await?;
-            }
-        }
-        // Its settings are not for others.
-        conn.close_on_drop();
-        Ok(())
-    });
-    (sender, copying)
-}
-
-/// What could not be done row by row: the ends of versions, counts and registrations, and keys that were told twice.
-async fn finish(pool: &PgPool, load: &mut Load) -> Result<(), ProjectError> {
-    const TWICE: [(&str, &str); 2] =
-        [("record_nhs", "nhs_number, record_no"), ("record_name", "family_key, birth_date, record_no")];
-    let mut conn = pool.acquire().await.map_err(StoreError::from)?;
-    conn.close_on_drop();
-    let run = async {
-        sqlx::raw_sql(SETTINGS).execute(&mut *conn).await?;
-        for later in load.later() {
-            sqlx::raw_sql(AssertSqlSafe(format!("ANALYZE {}", later.table))).execute(&mut *conn).await?;
-            sqlx::raw_sql(AssertSqlSafe(later.execute())).execute(&mut *conn).await?;
-            sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {}", later.table))).execute(&mut *conn).await?;
-        }
-        for (table, columns) in TWICE {
-            let sql = format!(
-                "DELETE FROM {table} WHERE ctid IN (SELECT ctid FROM
-                 (SELECT ctid, row_number() OVER (PARTITION BY {columns}) AS n FROM {table}) AS t WHERE n > 1)"
-            );
-            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *conn).await?;
-        }
-        Ok::<(), sqlx::Error>(())
-    };
-    run.await.map_err(StoreError::from)?;
-    for (statement, values) in load.take_small() {
-        let multi = Multi { sql: statement.sql, columns: statement.columns };
-        bulk::write_values(&mut Session::Postgres(&mut conn), &multi, values).await?;
-    }
-    Ok(())
-}
-
-/// Bytes of the integers that are not eight long, by table and column.
-async fn widths(pool: &PgPool) -> Result<HashMap<(String, String), i16>, StoreError> {
-    const WIDTHS: &str = "SELECT c.relname::text, a.attname::text, a.attlen FROM pg_attribute AS a
-         JOIN pg_class AS c ON c.oid = a.attrelid
-         WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0
-           AND a.attlen IN (2, 4)";
-    let rows: Vec<(String, String, i16)> = sqlx::query_as(WIDTHS).fetch_all(pool).await?;
-    Ok(rows.into_iter().map(|(table, column, width)| ((table, column), width)).collect())
-}
-
-async fn move_cursors(pool: &PgPool, ends: &Cut) -> Result<(), ProjectError> {
-    let mut tx = pool.begin().await.map_err(StoreError::from)?;
-    let mut conn = Session::Postgres(&mut tx);
+/// Says how far the partitions were filled in.
+async fn move_cursors(mut tx: Tx<'_>, filled: &Cut) -> Result<(), ProjectError> {
+    let mut conn = tx.session();
     let before = Cursors::load(&mut conn).await?;
     let mut after = before.clone();
-    for (partition, end) in &ends.0 {
+    for (partition, next) in &filled.0 {
         let cursor = after.0.get_mut(partition).ok_or(ApplyError::Partition(*partition))?;
-        cursor.next = *end;
+        cursor.next = *next;
     }
     before.store(&mut conn, &after).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    tx.commit().await?;
     Ok(())
-}
-
-/// The indexes of the tables that are filled, while they are away.
-struct Indexes(Vec<String>);
-
-impl Indexes {
-    /// Drops them.
-    async fn drop(pool: &PgPool) -> Result<Self, StoreError> {
-        // Small tables that are changed by their keys keep theirs.
-        const FIND: &str = "
-            SELECT i.indexrelid::regclass::text,
-                   CASE WHEN c.oid IS NULL THEN pg_get_indexdef(i.indexrelid)
-                        ELSE format('ALTER TABLE %s ADD %s', i.indrelid::regclass, pg_get_constraintdef(c.oid)) END,
-                   CASE WHEN c.oid IS NULL THEN format('DROP INDEX %s', i.indexrelid::regclass)
-                        ELSE format('ALTER TABLE %s DROP CONSTRAINT %I', i.indrelid::regclass, c.conname) END
-            FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid
-            LEFT JOIN pg_constraint AS c ON c.conindid = i.indexrelid AND c.contype IN ('p', 'u')
-            WHERE t.relnamespace = current_schema()::regnamespace AND NOT t.relispartition
-              AND t.relname IN ('record', 'record_version', 'record_nhs', 'record_name', 'entry', 'told', 'fact',
-                                'encounter', 'link', 'merge', 'review', 'ruling', 'applied_event', 'quarantine', 'parked_event')
-            ORDER BY 1";
-        let found: Vec<(String, String, String)> = sqlx::query_as(FIND).fetch_all(pool).await?;
-        let mut definitions = Vec::new();
-        for (_, define, drop) in found {
-            sqlx::raw_sql(AssertSqlSafe(drop)).execute(pool).await?;
-            // An index of a partitioned table is told without those of its parts.
-            definitions.push(define.replacen(" ON ONLY ", " ON ", 1));
-        }
-        Ok(Self(definitions))
-    }
-
-    /// Makes them anew, two at a time.
-    async fn make(self, pool: &PgPool) -> Result<(), StoreError> {
-        const AT_ONCE: usize = 2;
-        let make = |definition: String| async {
-            let mut conn = pool.acquire().await?;
-            conn.close_on_drop();
-            sqlx::raw_sql(SETTINGS).execute(&mut *conn).await?;
-            sqlx::raw_sql(AssertSqlSafe(definition)).execute(&mut *conn).await?;
-            Ok::<(), StoreError>(())
-        };
-        let mut waiting = self.0.into_iter();
-        let mut making: FuturesUnordered<_> = waiting.by_ref().take(AT_ONCE).map(make).collect();
-        while let Some(made) = making.next().await {
-            made?;
-            making.extend(waiting.next().map(make));
-        }
-        Ok(())
-    }
 }

@@ -24,7 +24,6 @@ mod fill;
 mod follow;
 mod lease;
 mod links;
-mod load;
 mod location;
 mod merges;
 mod model;

@@ -16,7 +16,7 @@ use crate::{
     batch::Batch,
     cursor,
     error::{OpenModelError, ProjectError, StoreError},
-    fill,
+    fill::{self, Limits},
     follow::{Follow, Patience},
     location::Location,
     model::{Mode, ReadModel, Writer},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Events applied in one transaction: the more, the closer together rows of a record are written.
-pub(crate) const EVENTS_MAX: usize = 16_384;
+const EVENTS_MAX: usize = 16_384;
 pub(crate) const PAGE: ReadLimit = ReadLimit { events: 1024, bytes: 8 << 20 };
 
 /// What a rebuild came to.
@@ -62,7 +62,7 @@ pub async fn rebuild(
     if exists(&target).await? {
         return Err(ProjectError::Exists(target));
     }
-    let report = build(log, &target, upto, repeats).await;
+    let report = build(log, &target, upto, repeats, fill::sqlite::LIMITS).await;
     if report.is_err() {
         // Whatever there is of it is no read model; the error says why there is none.
         let _ = remove(&target).await;
@@ -75,6 +75,7 @@ async fn build(
     target: &Location,
     upto: Option<&Cut>,
     repeats: Repeats,
+    limits: Limits,
 ) -> Result<RebuildReport, ProjectError> {
     let start = Instant::now();
     let model = ReadModel::open_as(target.clone(), Mode::Rebuild).await?;
@@ -85,14 +86,11 @@ async fn build(
         let size = log.size(partition).await?;
         ends.0.insert(partition, upto.map_or(size, |cut| size.min(cut.size(partition))));
     }
-    let pool = match &*model.writer().lock().await {
-        Writer::Postgres(pool) => Some(pool.clone()),
-        Writer::Sqlite(..) => None,
-    };
-    match pool {
-        Some(pool) => fill::fill(&pool, &log, &ends, repeats).await?,
-        None => catch_up(&log, &model, &ends, repeats).await?,
+    match &mut *model.writer().lock().await {
+        Writer::Postgres(pool) => fill::postgres::fill(pool, &log, &ends, repeats).await?,
+        Writer::Sqlite(writer, _) => fill::sqlite::fill(writer, &log, &ends, repeats, limits).await?,
     }
+    catch_up(&log, &model, &ends, repeats).await?;
     let known_at = model.applied().await?;
     finish(model, target).await?;
     Ok(RebuildReport { events: known_at.0.values().sum(), took: start.elapsed(), known_at })
@@ -101,9 +99,9 @@ async fn build(
 /// Applies what is missing in `model` up to the sizes that `ends` names.
 async fn catch_up(log: &SharedLog, model: &ReadModel, ends: &Cut, repeats: Repeats) -> Result<(), ProjectError> {
     let conditions = Conditions { repeats, epochs: None };
-    let known = model.known_at();
+    let applied = model.applied().await?;
     for (partition, end) in &ends.0 {
-        let from = known.0.get(partition).copied().unwrap_or(0);
+        let from = applied.0.get(partition).copied().unwrap_or(0);
         let mut follow = Follow::start(log.clone(), partition.at(from), PAGE, Patience::ReadTo(*end));
         let mut batches = Vec::new();
         while let Some(batch) = follow.next().await? {
@@ -173,4 +171,83 @@ async fn finish(model: ReadModel, target: &Location) -> Result<(), ProjectError>
         synced.map_err(|error| OpenModelError::Store { location: target.clone(), source: failed(error) })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use weft_log::{Draft, MemoryLog, Same, Vault};
+    use weft_model::{
+        Payload, Random, Verdict,
+        proto::event::{Fact, Line, LineKind, MessageReceived, SourceRecordId, When},
+    };
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Counted(std::sync::atomic::AtomicU8);
+
+    impl Random for Counted {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill_with(|| self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        }
+    }
+
+    /// Message `n`: the record `n % 5` says something of the fact `n % 7` again.
+    fn message(n: i64) -> Draft {
+        let fact = Fact {
+            resource_type: "Observation".to_owned(),
+            id: (n % 7).to_string(),
+            resource: format!(r#"{{"resourceType":"Observation","value":{n}}}"#).into(),
+            occurred: Some(When::instant(n % 7)),
+            recorded: Some(When::instant(n)),
+            line: Some(Line { kind: LineKind::Observation.into(), title: n.to_string(), ..Line::default() }),
+            ..Fact::default()
+        };
+        let record = SourceRecordId { value: (n % 5).to_string(), ..SourceRecordId::default() };
+        Draft {
+            same: Same::Message,
+            feed: "pas".to_owned(),
+            control_id: n.to_string(),
+            message_type: "ORU^R01".to_owned(),
+            verdict: Verdict::Accepted,
+            received_us: n,
+            cause: None,
+            payload: Payload::MessageReceived(MessageReceived {
+                record: Some(record),
+                facts: vec![fact],
+                sent: Some(When::instant(n)),
+                ..MessageReceived::default()
+            }),
+        }
+    }
+
+    #[tokio::test]
+    async fn how_much_is_held_makes_no_difference() {
+        let dir = tempfile::tempdir().unwrap();
+        let random = Arc::new(Counted(0.into()));
+        Vault::create(dir.path(), &*random).unwrap();
+        let vault = Vault::open(dir.path(), random).unwrap();
+        let log: SharedLog = Arc::new(MemoryLog::new(Arc::new(vault)));
+        // More than a page, so that there is more than a round.
+        log.append((0..3000).map(message).collect()).await.unwrap();
+        let mut digests = Vec::new();
+        for (name, limits) in [
+            ("all", fill::sqlite::LIMITS),
+            ("rounds", Limits { events: 1, facts: usize::MAX }),
+            ("first-round", Limits { events: 1, facts: 30 }),
+            ("nothing", Limits { events: 1, facts: 0 }),
+        ] {
+            let target = Location::from(dir.path().join(name).as_path());
+            let report = build(log.clone(), &target, None, Repeats::Never, limits).await.unwrap();
+            assert_eq!(report.events, 3000, "{name}");
+            let model = ReadModel::open(&target).await.unwrap();
+            digests.push(model.digest(None).await.unwrap());
+            model.close().await.unwrap();
+        }
+        assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+        let rows: u64 = digests[0].iter().map(|table| table.rows).sum();
+        assert!(rows > 3000, "{rows} rows");
+    }
 }

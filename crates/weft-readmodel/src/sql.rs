@@ -24,7 +24,11 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use crate::{error::StoreError, load::Load, postgres};
+use crate::{
+    error::StoreError,
+    fill::{Load, Queue},
+    postgres,
+};
 
 /// Which database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub(crate) enum Session<'c> {
     Postgres(&'c mut PgConnection),
     /// Rows for a database that is filled at once: only written, with [`bulk::write`](crate::bulk::write).
     Load(&'c mut Load),
+    /// The same, for a file.
+    Queue(&'c mut Queue),
 }
 
 /// A transaction: rolled back where it is dropped.
@@ -125,9 +131,14 @@ impl Dialect {
 impl Session<'_> {
     pub(crate) fn dialect(&self) -> Dialect {
         match self {
-            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Sqlite(_) | Self::Queue(_) => Dialect::Sqlite,
             Self::Postgres(_) | Self::Load(_) => Dialect::Postgres,
         }
+    }
+
+    /// True where an empty database is filled: nothing can be read of it.
+    pub(crate) fn only_writes(&self) -> bool {
+        matches!(self, Self::Load(_) | Self::Queue(_))
     }
 
     /// Runs a statement.
@@ -140,7 +151,7 @@ impl Session<'_> {
             Self::Postgres(conn) => {
                 sqlx::query_with(text, postgres_arguments(values)?).execute(&mut **conn).await?;
             }
-            Self::Load(_) => return Err(only_written()),
+            Self::Load(_) | Self::Queue(_) => return Err(only_written()),
         }
         Ok(())
     }
@@ -163,7 +174,7 @@ impl Session<'_> {
                 let rows = sqlx::query_with(text, postgres_arguments(values)?).fetch_all(&mut **conn).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
-            Self::Load(_) => return Err(only_written()),
+            Self::Load(_) | Self::Queue(_) => return Err(only_written()),
         })
     }
 
@@ -198,7 +209,7 @@ impl Session<'_> {
                 let rows = conn.fetch(sqlx::query_with(text, postgres_arguments(values)?));
                 rows.map(|row| Ok(Row::Postgres(row?))).boxed()
             }
-            Self::Load(_) => return Err(only_written()),
+            Self::Load(_) | Self::Queue(_) => return Err(only_written()),
         })
     }
 }

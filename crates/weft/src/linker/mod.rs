@@ -298,9 +298,12 @@ pub(crate) async fn is_demo(log: &SharedLog, revision: u64) -> anyhow::Result<bo
     }))
 }
 
+/// An event and where it is.
+pub(crate) type EventAt = (Position, Arc<Event>);
+
 /// Events read and opened.
 pub(crate) struct Page {
-    pub(crate) events: Vec<(Position, Arc<Event>)>,
+    pub(crate) events: Vec<EventAt>,
     pub(crate) next: u64,
 }
 

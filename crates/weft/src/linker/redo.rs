@@ -5,10 +5,7 @@
 //! known to it. So messages and stewards' decisions are given to [`Deciding`] in the order in which the linker had them. A
 //! message without a decision of its own is decided on before the next one that has one, in its own partition's order.
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use anyhow::Context;
 use aws_lc_rs::digest;
@@ -17,6 +14,7 @@ use weft_log::SharedLog;
 use weft_model::{Event, Partition, Payload, PersonId, Position, Pseudonym, SourceRecordId, Stream};
 
 use super::{
+    EventAt,
     deciding::{Deciding, accepted},
     is_demo, open_page,
 };
@@ -73,9 +71,9 @@ struct Redo<'a> {
     models: HashMap<String, Model>,
     next: BTreeMap<Partition, u64>,
     /// Opened ahead, by partition.
-    pages: HashMap<Partition, VecDeque<(Position, Arc<Event>)>>,
+    pages: HashMap<Partition, VecDeque<EventAt>>,
     /// Events of others that the linker had not taken in yet.
-    waiting: VecDeque<(Position, Arc<Event>)>,
+    waiting: VecDeque<EventAt>,
     demo: HashMap<u64, bool>,
     names: HashMap<Pseudonym, SourceRecordId>,
     report: Report,
@@ -106,7 +104,7 @@ impl<'a> Redo<'a> {
         let size = self.log.size(identity).await?;
         let mut next = 0;
         // The decisions of one cause are next to each other.
-        let mut held: Option<(Position, Vec<(Position, Arc<Event>)>)> = None;
+        let mut held: Option<(Position, Vec<EventAt>)> = None;
         while next < size {
             let page = open_page(self.log, identity.at(next), size).await?;
             next = page.next;
@@ -143,7 +141,7 @@ impl<'a> Redo<'a> {
     }
 
     /// Comes to `cause`, of which the log has these decisions.
-    async fn caused(&mut self, cause: Position, events: Vec<(Position, Arc<Event>)>) -> anyhow::Result<()> {
+    async fn caused(&mut self, cause: Position, events: Vec<EventAt>) -> anyhow::Result<()> {
         if let Some(known) = events.iter().find_map(|(_, event)| identity_known(&event.payload)) {
             self.take_waiting(known)?;
         }
@@ -175,7 +173,7 @@ impl<'a> Redo<'a> {
     }
 
     /// What the log says was decided counts, also where it differs: one difference does not make others.
-    fn stand(&mut self, events: Vec<(Position, Arc<Event>)>) -> anyhow::Result<()> {
+    fn stand(&mut self, events: Vec<EventAt>) -> anyhow::Result<()> {
         if self.compares {
             for (position, event) in &events {
                 self.deciding.take(position.offset, event)?;
@@ -184,7 +182,7 @@ impl<'a> Redo<'a> {
         Ok(())
     }
 
-    fn compare(&mut self, cause: Position, made: &[Payload], stored: &[(Position, Arc<Event>)]) {
+    fn compare(&mut self, cause: Position, made: &[Payload], stored: &[EventAt]) {
         let stored: Vec<Payload> = stored.iter().map(|(_, event)| plain(event.payload.clone())).collect();
         if made == stored {
             return;
@@ -247,7 +245,7 @@ impl<'a> Redo<'a> {
     }
 
     /// The next message of a partition before `end`.
-    async fn message(&mut self, partition: Partition, end: u64) -> anyhow::Result<Option<(Position, Arc<Event>)>> {
+    async fn message(&mut self, partition: Partition, end: u64) -> anyhow::Result<Option<EventAt>> {
         loop {
             let page = self.pages.entry(partition).or_default();
             match page.front() {

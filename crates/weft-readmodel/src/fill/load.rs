@@ -177,7 +177,7 @@ fn put_int(to: &mut Vec<u8>, value: i64, width: i16) {
     }
 }
 
-fn owned(value: Value<'_>) -> Value<'static> {
+pub(super) fn owned(value: Value<'_>) -> Value<'static> {
     match value {
         Value::Int(value) => Value::Int(value),
         Value::Bool(value) => Value::Bool(value),
