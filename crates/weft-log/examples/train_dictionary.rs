@@ -9,7 +9,12 @@
 //! cargo run --release -p weft-log --example train_dictionary -- LOG_DIRECTORY KEYS_DIRECTORY BYTES OUT
 //! cargo run --release -p weft-log --example train_dictionary -- LOG_DIRECTORY KEYS_DIRECTORY     # measures the one that ships
 //! ```
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a tool for developers prints, and fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a tool for developers prints, and fails by panicking"
+)]
 
 use std::{env, fs, path::Path, sync::Arc, time::Instant};
 
