@@ -13,8 +13,8 @@
 //!
 //! `cost` says what proof costs: two logs beside each other take the same messages in turns of 10,000, about a second of a
 //! busy node. In the one an append is what it is, and each turn ends with a cut. In the other events are as large and are
-//! neither sealed nor hashed, records have no keys, and nothing is cut; encoding, compressing, event ids, verdicts and the
-//! commit are the same. Compared are the processor time and the time of the turns, each by its median.
+//! neither sealed nor hashed, records have no keys, nothing is kept for followers, and nothing is cut; encoding, compressing,
+//! event ids, verdicts and the commit are the same. Compared are the processor time and the time of the turns, each by its median.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
