@@ -329,7 +329,8 @@ fn numbered(pool: &[Draft], n: u64) -> Draft {
 /// An admission with a few facts; no two are alike.
 fn message(n: u64) -> Draft {
     let record = n / 8 * 7919 % 1_000_003;
-    let word = |salt: u64| (n.wrapping_mul(6364136223846793005).wrapping_add(salt.wrapping_mul(1442695040888963407))) >> 40;
+    let word =
+        |salt: u64| (n.wrapping_mul(6364136223846793005).wrapping_add(salt.wrapping_mul(1442695040888963407))) >> 40;
     let mut raw =
         format!("MSH|^~\\&|PAS|RYJ|WEFT|WEFT|20240501103005||ADT^A01|MSG{n:010}|P|2.4\rEVN|A01|20240501103005\r");
     raw += &format!(
