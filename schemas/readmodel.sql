@@ -23,7 +23,7 @@ CREATE TABLE cursor (
     PRIMARY KEY (stream, partition)
 ) STRICT, WITHOUT ROWID;
 
--- The linker's place in each partition of the feed stream. Not part of the projection.
+-- The linker's place in each partition of the feed stream, and under -1 in the identity stream. Not part of the projection.
 CREATE TABLE linker (
     partition INTEGER PRIMARY KEY,
     next INTEGER NOT NULL

@@ -130,10 +130,7 @@ fn a_node_says_that_it_is_healthy_until_it_is_not() -> anyhow::Result<()> {
     assert_eq!(site.weft(&["doctor", "--health", &health])?.code, 0);
     assert_eq!(site.weft(&["serve", "--role", "connect"])?.code, 2, "an embedded log has one process");
     let report = site.json(&["doctor", "--json"])?;
-    let findings = report["findings"].as_array().context("findings")?;
-    // How much room the disk has is the machine's business.
-    let good = |finding: &&serde_json::Value| finding["state"] == "good" || finding["check"] == "disk";
-    assert!(findings.len() > 5 && findings.iter().all(|finding| good(&finding)), "{report}");
+    assert_eq!(report["state"], "good", "{report}");
     assert_eq!(node.stop()?, 0);
     let deadline = Instant::now() + Duration::from_secs(10);
     while site.weft(&["doctor", "--health", &health])?.code == 0 {

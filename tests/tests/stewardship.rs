@@ -277,6 +277,49 @@ fn two_people_under_one_number_are_asked_about_first_and_the_number_links_nobody
     assert_eq!(released.code, 0, "{}", released.stderr);
     let again = hospital.site.weft(&[["link", "release", "9990000018"].as_slice(), WHO.as_slice()].concat())?;
     assert_eq!(again.code, 3, "{}", again.stderr);
+    // Nothing was sent, and the one that the number kept away is decided on again; so it is after a restart.
+    hospital.wait_person("RQM/RQM-MRN/8", &ann)?;
+    hospital.site.wait_for(&["link", "review", "--json"], |queue| queue["waiting"] == 0)?;
+    let hospital = hospital.restart()?;
+    assert_eq!(hospital.person("RQM/RQM-MRN/8")?, ann);
+    hospital.close_and_compare()?;
+    Ok(())
+}
+
+#[test]
+fn a_superseded_number_joins_who_was_known_under_both() -> anyhow::Result<()> {
+    let mut hospital = Hospital::open()?;
+    hospital.register("RYJ", "1", ANN)?;
+    let ann = hospital.person("RYJ/RYJ-MRN/1")?;
+    hospital.register("RQM", "7", &ANN.replace("9990000018", "9990000026"))?;
+    assert_ne!(hospital.person("RQM/RQM-MRN/7")?, ann, "two numbers are two persons");
+    let told = ["link", "supersede", "9990000026", "9990000018"];
+    let told = hospital.site.weft(&[told.as_slice(), WHO.as_slice()].concat())?;
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    hospital.wait_person("RQM/RQM-MRN/7", &ann)?;
+    hospital.close_and_compare()?;
+    Ok(())
+}
+
+#[test]
+fn who_is_left_behind_by_an_accepted_record_is_decided_on_again() -> anyhow::Result<()> {
+    let mut hospital = Hospital::open()?;
+    hospital.register("RYJ", "1", ANN)?;
+    let ann = hospital.person("RYJ/RYJ-MRN/1")?;
+    // Two that are one by their number, which differs from hers: nothing but a steward brings them to her.
+    let other = ANN.replace("9990000018", "9990000026");
+    hospital.register("RQM", "7", &other)?;
+    let seven = hospital.person("RQM/RQM-MRN/7")?;
+    hospital.register("RQM", "8", &other)?;
+    hospital.wait_person("RQM/RQM-MRN/8", &seven)?;
+    hospital.decide(&["accept", "RQM/RQM-MRN/7", "--person", &ann])?;
+    // Its number speaks for the one that was accepted: the other follows, decided by a score.
+    hospital.wait_person("RQM/RQM-MRN/8", &ann)?;
+    let explained = hospital.site.json(&["link", "explain", "RQM/RQM-MRN/8", "--json"])?;
+    assert_eq!(
+        (&explained["held"], &explained["decisions"][0]["method"]),
+        (&Value::Bool(false), &"NHS_NUMBER_CROSS_CHECK".into())
+    );
     hospital.close_and_compare()?;
     Ok(())
 }
@@ -304,6 +347,9 @@ fn another_model_is_compared_before_it_decides_and_leaves_what_was_decided() -> 
     assert_eq!(hospital.site.weft(&["link", "switch", &broken])?.code, 5);
     let switched = hospital.site.weft(&[["link", "switch", &strict].as_slice(), WHO.as_slice()].concat())?;
     assert_eq!(switched.code, 0, "{}", switched.stderr);
+    let again = hospital.site.weft(&[["link", "switch", &strict].as_slice(), WHO.as_slice()].concat())?;
+    assert_eq!(again.code, 1, "{}", again.stderr);
+    assert!(again.stderr.contains("is the model that decides"), "{}", again.stderr);
     let hospital = hospital.restart()?;
     let mut hospital = hospital;
     hospital.register("RYJ", "2", ANN)?;

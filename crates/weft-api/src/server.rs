@@ -21,6 +21,7 @@ use crate::{
         person_service_server::PersonServiceServer, timeline_service_server::TimelineServiceServer,
     },
     health::{self, Health},
+    models::LinkModels,
     moments::Moments,
     services::{Feeds, Links, Persons, Timelines},
 };
@@ -45,6 +46,8 @@ pub struct ServeOptions {
     pub model: Arc<ReadModel>,
     /// What reads profiles and listens for messages.
     pub feeds: Arc<dyn FeedControl>,
+    /// What reads linking models.
+    pub link_models: Arc<dyn LinkModels>,
     /// Tells when a disclosure was made.
     pub clock: Arc<dyn Clock>,
     /// Makes every disclosure an event of its own.
@@ -93,7 +96,8 @@ pub enum ServeError {
 /// [`ServeError`].
 pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     may_listen(&options.listener, options.allow_remote)?;
-    let ServeOptions { listener, log, model, feeds, clock, random, health: watched, shutdown, .. } = options;
+    let ServeOptions { listener, log, model, feeds, link_models, clock, random, health: watched, shutdown, .. } =
+        options;
     let disclosures = Arc::new(Disclosures { log: log.clone(), clock: clock.clone(), random });
     let moments = Moments { log: log.clone(), clock: clock.clone() };
     let timelines = TimelineServiceServer::new(Timelines {
@@ -105,7 +109,8 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     });
     let (in_model, recorded) = (model.clone(), disclosures.clone());
     let persons = PersonServiceServer::new(Persons { model: in_model, moments, disclosures: recorded });
-    let links = LinkServiceServer::new(Links::new(log.clone(), model.clone(), disclosures.clone(), clock.clone()));
+    let links = Links::new(log.clone(), model.clone(), link_models, disclosures.clone(), clock.clone());
+    let links = LinkServiceServer::new(links);
     let feeds = FeedServiceServer::new(Feeds::new(log, model, disclosures, feeds, clock));
     let timelines = timelines.max_decoding_message_size(REQUEST_BYTES_MAX).max_encoding_message_size(ANSWER_BYTES_MAX);
     let persons = persons.max_decoding_message_size(REQUEST_BYTES_MAX).max_encoding_message_size(ANSWER_BYTES_MAX);

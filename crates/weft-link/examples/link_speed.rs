@@ -30,9 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let digest = (u64::from(told.person) << 8 | u64::from(told.turn)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let pseudonym = Pseudonym((u128::from(digest) << 64 | u128::from(digest.rotate_left(29))).to_be_bytes());
             let start = Instant::now();
-            let known = index.len() + 1;
-            let (features, found) = index.hear(pseudonym, Features::from_demographics(&told.demographics, &options));
-            let decision = decide(pseudonym, features, None, &found, known, &model);
+            let (features, found, setting) =
+                index.hear(pseudonym, Features::from_demographics(&told.demographics, &options));
+            let decision = decide(pseudonym, features, None, &found, setting, &model);
             index.apply(pseudonym, &decision);
             micros.push(u32::try_from(start.elapsed().as_nanos() / 100)?);
             candidates += u64::from(decision.candidates);

@@ -3,13 +3,13 @@
 use weft_model::proto::event::Evidence;
 
 use crate::{
-    Features, Model,
+    Features, Model, Setting,
     features::{Birth, MISTYPED, OtherId, Sex},
     field::{FIELDS, Field, Level},
     names::{self, NameLevels},
-    normalise::is_british,
     phonetic::distance,
     places::{self, PlaceLevels},
+    rules,
 };
 
 /// One row of a waterfall: what was compared or which rule applies, how it came out, and what it weighs.
@@ -49,7 +49,12 @@ pub(crate) enum Check {
     /// Too little is known on one side to tell.
     Unchecked,
     Disagrees,
+    /// Disagrees, and a steward who has seen it has released the number.
+    LookedAt,
 }
+
+/// Agreement of a full postcode, of street and house, or of a telephone number.
+const NEAR_MIN: i32 = 1200;
 
 impl Comparison {
     pub(crate) fn score(&self) -> i64 {
@@ -61,7 +66,7 @@ impl Comparison {
         self.levels.get(field as usize).copied().unwrap_or(Level::Absent)
     }
 
-    fn weight(&self, field: Field) -> i32 {
+    pub(crate) fn weight(&self, field: Field) -> i32 {
         self.weights.get(field as usize).copied().unwrap_or_default()
     }
 
@@ -78,7 +83,7 @@ impl Comparison {
         }
     }
 
-    fn rule(&self, name: &str) -> i32 {
+    pub(crate) fn rule(&self, name: &str) -> i32 {
         self.rules.iter().flatten().filter(|rule| rule.field == name).map(|rule| rule.weight).sum()
     }
 
@@ -103,13 +108,13 @@ impl Comparison {
     }
 
     /// Sum of what speaks for a link among these rows.
-    fn agreeing(&self, fields: &[Field]) -> i32 {
+    pub(crate) fn agreeing(&self, fields: &[Field]) -> i32 {
         fields.iter().map(|field| self.weight(*field).max(0)).sum()
     }
 }
 
-/// Compares two records. The same whichever comes first. `population` is what the number of records known adds.
-pub(crate) fn compare(a: &Features, b: &Features, population: i32, model: &Model) -> Comparison {
+/// Compares two records. The same whichever comes first.
+pub(crate) fn compare(a: &Features, b: &Features, setting: Setting, model: &Model) -> Comparison {
     let mut found = Comparison {
         levels: [Level::Absent; FIELDS],
         weights: [0; FIELDS],
@@ -140,134 +145,8 @@ pub(crate) fn compare(a: &Features, b: &Features, population: i32, model: &Model
             found.set(field, level, model.weight(field, level));
         }
     }
-    apply_rules(&mut found, a, b, population, model);
+    rules::apply(&mut found, a, b, setting, model);
     found
-}
-
-fn apply_rules(found: &mut Comparison, a: &Features, b: &Features, population: i32, model: &Model) {
-    if found.number_agrees() {
-        found.check = cross_check(found);
-        match found.check {
-            Check::Passed => {}
-            Check::Unchecked => found.add("cross-check", "unchecked", model.veto),
-            Check::Disagrees => found.add("cross-check", "disagrees", model.veto),
-        }
-    } else if a.pseudo_person || b.pseudo_person {
-        found.add("pseudo-person", "never-by-likeness", model.veto);
-    }
-    let died_before = |one: Birth, other: Birth| one.is_full() && other.is_full() && one < other;
-    if died_before(a.death, b.birth) || died_before(b.death, a.birth) {
-        found.add("born-after-death", "impossible", model.veto);
-    }
-    let is_registered = tells_households_apart(a) || tells_households_apart(b);
-    // However few of them a node knows, registered people are of a large population.
-    let population = if is_registered { population.min(0) } else { population };
-    if is_registered {
-        if is_only_an_address(found) {
-            found.add("person", "nothing-agrees", model.veto);
-        }
-        let is_alike = |field, levels: &[Level]| levels.contains(&found.level(field));
-        if is_alike(Field::Family, &[Level::Exact, Level::Near])
-            && is_alike(Field::Given, &[Level::Exact, Level::Nickname, Level::Near])
-        {
-            found.add("names", "go-together", model.names_together);
-        }
-        guard(
-            found,
-            a.birth.year.abs_diff(b.birth.year) < GENERATION_YEARS_MIN && a.birth.year != 0,
-            population,
-            model,
-        );
-    }
-    found.add("population", "records-known", population);
-}
-
-/// Neither a name nor any part of the birth date agrees: whatever else does, it is the house that is the same.
-fn is_only_an_address(found: &Comparison) -> bool {
-    use Level::{Absent, Differs, Unnamed};
-    let is_known =
-        [Field::Number, Field::Identifier, Field::Local].iter().any(|f| !matches!(found.level(*f), Absent | Differs));
-    let personal = [Field::Family, Field::Given, Field::Birth];
-    !is_known && personal.iter().all(|field| matches!(found.level(*field), Absent | Differs | Unnamed))
-}
-
-/// A record of a source that registers people states a sex, an NHS number or a British postcode. Where neither side does,
-/// nothing is known of households, and people who share one are not a rival explanation: only coincidence is.
-fn tells_households_apart(features: &Features) -> bool {
-    features.sex != Sex::Unknown || features.number_stated || features.places().any(|place| is_british(place.postcode))
-}
-
-/// Agreement of a full postcode, of street and house, or of a telephone number.
-const NEAR_MIN: i32 = 1200;
-
-/// Parents and children are at least so far apart.
-const GENERATION_YEARS_MIN: u16 = 12;
-
-/// What people of one household share.
-const HOUSEHOLD: [Field; 8] = [
-    Field::Family,
-    Field::Postcode,
-    Field::House,
-    Field::Street,
-    Field::City,
-    Field::Region,
-    Field::Phone,
-    Field::Email,
-];
-
-/// A link must be a better explanation than a member of the household, a twin, or a parent or child of the same name: each
-/// shares some rows by nature, and is rarer than a stranger, however many strangers there are. One row brings the score
-/// down to the strongest of them.
-/// `of_an_age` where the years of birth rule out parent and child.
-fn guard(found: &mut Comparison, of_an_age: bool, population: i32, model: &Model) {
-    let is_other_name = found.level(Field::Given) == Level::Differs && !found.number_agrees();
-    let is_born_alike = matches!(found.level(Field::Birth), Level::Exact | Level::Swapped | Level::Digit);
-    let is_family = matches!(found.level(Field::Family), Level::Exact | Level::Near | Level::Part | Level::Sound);
-    if is_other_name && is_born_alike && is_family && found.level(Field::Identifier) != Level::Exact {
-        found.add("twin", "another-given-name", model.veto);
-        return;
-    }
-    let household = found.agreeing(&HOUSEHOLD);
-    let birth = found.agreeing(&[Field::Birth]);
-    let names = found.agreeing(&[Field::Given, Field::Middle, Field::Sex]);
-    // Who shares the family name anyhow makes nothing of names that go together.
-    let coincidence = population + found.rule("names");
-    let rivals = [
-        ("household-member", model.rivals.household - household - coincidence),
-        ("twin", model.rivals.twin - household - birth - coincidence),
-        ("namesake", model.rivals.namesake - household - names - coincidence),
-    ];
-    let possible = rivals.into_iter().filter(|(rival, _)| !(of_an_age && *rival == "namesake"));
-    if let Some((rival, weight)) = possible.min_by_key(|(_, weight)| *weight).filter(|(_, w)| *w < 0) {
-        found.add("rival", rival, weight);
-    }
-}
-
-/// The check of the Master Person Service, with two exceptions that its records taught: a changed family name passes where
-/// birth date and given name agree, and another given name never passes, for twins have one birth date.
-fn cross_check(found: &Comparison) -> Check {
-    use Level::{Absent, Differs, Digit, Exact, Month, OnePart, Outcode, Swapped, TwoParts, Unnamed, Year};
-    let (birth, family, given) = (found.level(Field::Birth), found.level(Field::Family), found.level(Field::Given));
-    let is_near = matches!(found.level(Field::Postcode), Exact | Outcode);
-    match (birth, family, given) {
-        (OnePart | Differs, ..) | (_, _, Differs) => Check::Disagrees,
-        (Exact, Differs, Exact | Level::Nickname | Level::Near) => Check::Passed,
-        (_, Differs, _) => Check::Disagrees,
-        // One name is missing: the other with the birth date, or the outcode, stands in.
-        (Exact, Exact, Absent | Unnamed) | (Exact, Absent, Exact) if found.level(Field::Sex) != Differs => {
-            Check::Passed
-        }
-        (Exact | Swapped | Digit | TwoParts | Month, Absent, _)
-        | (Exact | Swapped | Digit | TwoParts | Month, _, Absent | Unnamed)
-            if is_near =>
-        {
-            Check::Passed
-        }
-        (Year, Exact | Level::Near, Exact | Level::Nickname | Level::Near) if is_near => Check::Passed,
-        (Absent | Year, ..) | (_, Absent, _) | (_, _, Absent | Unnamed) => Check::Unchecked,
-        (Exact | Swapped | Digit | TwoParts | Month, ..) => Check::Passed,
-        _ => Check::Unchecked,
-    }
 }
 
 fn numbers(a: &Features, b: &Features) -> Level {
@@ -288,7 +167,7 @@ fn numbers(a: &Features, b: &Features) -> Level {
     }
 }
 
-fn births(a: Birth, b: Birth) -> Level {
+pub(crate) fn births(a: Birth, b: Birth) -> Level {
     if a.year == 0 || b.year == 0 {
         return Level::Absent;
     }

@@ -6,7 +6,7 @@ use weft_model::{
 };
 
 use crate::{
-    Candidate, FREQUENCIES, Features, Model, NORMALISER,
+    Candidate, FREQUENCIES, Features, LookedAt, Model, NORMALISER, Setting,
     compare::{Check, Comparison, Row, compare},
     field::{Field, Level},
 };
@@ -120,8 +120,8 @@ pub fn first_person(record: Pseudonym) -> PersonId {
 /// Decides which person a record belongs to.
 ///
 /// `current` is the person it is linked to already. `candidates` are the records that [`crate::Index::candidates`] found,
-/// in any order; the record itself and records that merely follow it by a merge are left out here. `population` is the
-/// number of records known: the more, the likelier is coincidence.
+/// in any order; the record itself and records that merely follow it by a merge are left out here. `setting` tells among whom:
+/// [`crate::Index::setting`].
 ///
 /// A record that has its person to itself is decided on as if it were new. One that shares its person stays with it, unless
 /// its NHS number speaks for another; what it agrees with besides is joined to its person.
@@ -131,12 +131,12 @@ pub fn decide(
     features: &Features,
     current: Option<PersonId>,
     candidates: &[Candidate<'_>],
-    population: usize,
+    setting: Setting,
     model: &Model,
 ) -> Decision {
     let others: Vec<&Candidate<'_>> =
         candidates.iter().filter(|c| c.record != record && c.follows != Some(record)).collect();
-    let pair = Pair { model, population: model.population(population) };
+    let pair = Pair { model, setting };
     let persons = rank(features, &others, &pair);
     let mut review = reviews(&persons);
     let shared = current.filter(|current| persons.iter().any(|p| p.id == *current));
@@ -221,20 +221,19 @@ struct Choice<'a> {
 /// How pairs of records are compared in one decision.
 struct Pair<'a> {
     model: &'a Model,
-    /// What the number of records known adds to each score.
-    population: i32,
+    setting: Setting,
 }
 
 impl Pair<'_> {
     fn compare(&self, one: &Features, other: &Features) -> Comparison {
-        compare(one, other, self.population, self.model)
+        compare(one, other, self.setting, self.model)
     }
 }
 
 /// Every candidate person with its best comparison, best first; equals by identifier.
 fn rank(features: &Features, others: &[&Candidate<'_>], pair: &Pair<'_>) -> Vec<Standing> {
     let model = pair.model;
-    let compared: Vec<Comparison> = others
+    let mut compared: Vec<Comparison> = others
         .iter()
         .map(|candidate| {
             let mut comparison = pair.compare(features, candidate.features);
@@ -244,6 +243,7 @@ fn rank(features: &Features, others: &[&Candidate<'_>], pair: &Pair<'_>) -> Vec<
             comparison
         })
         .collect();
+    settle(others, &mut compared);
     let is_ambiguous = compared.iter().any(|c| c.number_agrees() && c.check == Check::Disagrees);
     let mut all: Vec<(&Candidate<'_>, &Comparison)> = others.iter().copied().zip(&compared).collect();
     all.sort_unstable_by_key(|(candidate, _)| (candidate.person, candidate.record));
@@ -251,6 +251,24 @@ fn rank(features: &Features, others: &[&Candidate<'_>], pair: &Pair<'_>) -> Vec<
     let mut persons: Vec<Standing> = by_person.filter_map(|all| standing(all, is_ambiguous, model)).collect();
     persons.sort_by_key(|p| (std::cmp::Reverse(p.score()), p.id));
     persons
+}
+
+/// Holders of one NHS number who look like two people, and whom a steward has looked at, are no news: nothing more is asked,
+/// and the number proves again whose record agrees with it.
+fn settle(others: &[&Candidate<'_>], compared: &mut [Comparison]) {
+    let is_known = others.iter().zip(&*compared).any(|(candidate, comparison)| {
+        candidate.looked_at != LookedAt::No && comparison.number_agrees() && comparison.check == Check::Passed
+    });
+    for (candidate, comparison) in others.iter().zip(compared) {
+        let is_settled = match candidate.looked_at {
+            LookedAt::No => false,
+            LookedAt::Other => is_known,
+            LookedAt::Both => true,
+        };
+        if is_settled && comparison.number_agrees() && comparison.check == Check::Disagrees {
+            comparison.check = Check::LookedAt;
+        }
+    }
 }
 
 fn standing(all: &[(&Candidate<'_>, &Comparison)], is_ambiguous: bool, model: &Model) -> Option<Standing> {

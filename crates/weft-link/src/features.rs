@@ -136,6 +136,13 @@ impl Features {
         self.number = Some(number);
     }
 
+    /// A record of a source that registers people states a sex, an NHS number or a British postcode.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.sex != Sex::Unknown
+            || self.number_stated
+            || self.places().any(|place| normalise::is_british(place.postcode))
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = PersonName<'_>> + Clone {
         lines(self.section(0, self.ends[0])).map(|line| {
             let (family, given) = cut(line, b'\t');
@@ -190,6 +197,10 @@ impl Birth {
             day: day.and_then(|d| u8::try_from(d).ok()).unwrap_or_default(),
         }
         .or_unknown()
+    }
+
+    pub(crate) fn is_told(self) -> bool {
+        self.year != 0
     }
 
     pub(crate) fn is_full(self) -> bool {

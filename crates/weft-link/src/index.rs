@@ -5,14 +5,18 @@ use std::sync::LazyLock;
 use weft_model::{NhsNumber, PersonId, Pseudonym};
 
 use crate::{
-    Decision, Features,
-    keys::{keys, most_records},
+    Decision, Features, Setting,
+    keys::{household_key, keys, most_records},
     map::Map,
     postings::Postings,
+    setting::Homes,
 };
 
 /// Records that may share one key before the key says nothing and is skipped: no patient has so many, a filler does.
 pub const BLOCK_RECORDS_MAX: usize = 64;
+
+/// Records of one home that are compared with each other for the counts of homes.
+const HOME_RECORDS_MAX: usize = 16;
 
 /// A record that may be of the same person, and the person it is linked to.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +31,19 @@ pub struct Candidate<'a> {
     pub features: &'a Features,
     /// True where somebody has decided that the record must not belong to this person.
     pub barred: bool,
+    /// Whether a steward has released the NHS number that the record to be decided on and this one state.
+    pub looked_at: LookedAt,
+}
+
+/// What a steward has seen of two records under one NHS number, when the number was released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookedAt {
+    /// Nothing: that they look like two people is news.
+    No,
+    /// The known one of the two: it is news unless the other agrees with some record that was looked at.
+    Other,
+    /// Both of them.
+    Both,
 }
 
 /// Records by pseudonym, by person and by key, in memory; rebuilt from the log at a start. Records of one person
@@ -46,6 +63,9 @@ pub struct Index {
     /// Retired record -> survivor.
     follows: Map<u32, u32>,
     followers: Map<u32, List>,
+    homes: Homes,
+    /// Records that say when somebody was born.
+    born: usize,
 }
 
 /// What a record says that is not there.
@@ -92,12 +112,18 @@ impl Index {
 
     /// [`put`](Self::put) and [`candidates`](Self::candidates) at once, for a record that is to be decided on: what it says, and
     /// whom to compare it with.
-    pub fn hear(&mut self, record: Pseudonym, features: Features) -> (&Features, Vec<Candidate<'_>>) {
+    pub fn hear(&mut self, record: Pseudonym, features: Features) -> (&Features, Vec<Candidate<'_>>, Setting) {
         let slot = self.slot_of(record);
         let features = self.current(features);
         let keys = self.replace(slot, features);
         let features = self.slots.get(slot as usize).map_or(LazyLock::force(&NOTHING), |held| &held.features);
-        (features, self.candidates_by(&keys))
+        (features, self.candidates_by(&keys), self.setting())
+    }
+
+    /// Among whom a record that was put is decided on.
+    #[must_use]
+    pub fn setting(&self) -> Setting {
+        Setting { records: self.len(), households: self.homes.are_shared(self.len()), births: self.born > 0 }
     }
 
     /// From now on `old` counts as `retained`, also where it was stated before.
@@ -130,16 +156,57 @@ impl Index {
 
     /// Puts other features in a slot's place, and gives their keys.
     fn replace(&mut self, slot: u32, features: Features) -> Keys {
-        let Some(held) = self.slots.get_mut(slot as usize) else { return Keys::NONE };
-        let old = std::mem::replace(&mut held.features, features);
-        let (old, new) = (all_keys(&old), all_keys(&held.features));
-        for key in old.as_slice().iter().filter(|key| !new.as_slice().contains(key)) {
-            self.postings.remove(*key, slot);
-        }
-        for key in new.as_slice().iter().filter(|key| !old.as_slice().contains(key)) {
-            self.postings.add(*key, slot);
-        }
+        let Some(held) = self.slots.get(slot as usize) else { return Keys::NONE };
+        let (old, new) = (all_keys(&held.features), all_keys(&features));
+        let homes = [household_key(&held.features), household_key(&features)];
+        self.born -= usize::from(held.features.birth.is_told());
+        self.born += usize::from(features.birth.is_told());
+        self.counting(homes, |index| {
+            if let Some(held) = index.slots.get_mut(slot as usize) {
+                held.features = features;
+            }
+            for key in old.as_slice().iter().filter(|key| !new.as_slice().contains(key)) {
+                index.postings.remove(*key, slot);
+            }
+            for key in new.as_slice().iter().filter(|key| !old.as_slice().contains(key)) {
+                index.postings.add(*key, slot);
+            }
+        });
         new
+    }
+
+    /// Makes a change, and keeps the counts of the homes that it is about.
+    fn counting(&mut self, homes: [Option<u64>; 2], change: impl FnOnce(&mut Self)) {
+        let homes = if homes[0] == homes[1] { [homes[0], None] } else { homes };
+        let of = |index: &Self| homes.iter().flatten().fold(Homes::default(), |all, home| all + index.home(*home));
+        let before = of(self);
+        change(self);
+        self.homes = self.homes + of(self) - before;
+    }
+
+    /// The counts of one home; none of one that very many share, which is a filler.
+    fn home(&self, home: u64) -> Homes {
+        let slots = self.postings.get(home);
+        if slots.len() > HOME_RECORDS_MAX {
+            return Homes::default();
+        }
+        let features = slots.iter().filter_map(|slot| self.slots.get(*slot as usize)).map(|slot| &slot.features);
+        let members: Vec<&Features> = features.filter(|features| household_key(features) == Some(home)).collect();
+        let mut counts = Homes { records: members.len() as u64, ..Homes::default() };
+        for (n, one) in members.iter().enumerate() {
+            members.iter().skip(n + 1).for_each(|other| counts.take(one, other));
+        }
+        counts
+    }
+
+    /// The records whose NHS number this is, ascending.
+    pub(crate) fn records_with(&self, number: NhsNumber) -> Vec<Pseudonym> {
+        let slots = self.postings.get(crate::keys::number_key(number)).iter();
+        let held = slots.filter_map(|slot| self.slots.get(*slot as usize));
+        let mut records: Vec<Pseudonym> =
+            held.filter(|held| held.features.nhs_number() == Some(number)).map(|held| held.record).collect();
+        records.sort_unstable();
+        records
     }
 
     /// What a record is known to say; `None` for one that was never put.
@@ -258,7 +325,14 @@ impl Index {
     fn candidate(&self, slot: u32) -> Option<Candidate<'_>> {
         let held = self.slots.get(slot as usize)?;
         let follows = self.head_of(slot);
-        Some(Candidate { record: held.record, person: held.person?, follows, features: &held.features, barred: false })
+        Some(Candidate {
+            record: held.record,
+            person: held.person?,
+            follows,
+            features: &held.features,
+            barred: false,
+            looked_at: LookedAt::No,
+        })
     }
 
     fn record_at(&self, slot: u32) -> Option<Pseudonym> {

@@ -94,7 +94,7 @@ fn by_street(features: &Features, place: Place<'_>, each: &mut impl FnMut(&[&[u8
         }
         for name in [family, given].into_iter().flatten().filter(|_| !place.house.is_empty() && !place.city.is_empty())
         {
-            each(&[b"name-house", &name.to_le_bytes(), place.house.as_bytes(), place.city.as_bytes()]);
+            each(&name_house(&name.to_le_bytes(), place));
         }
     }
     if features.birth.is_full() && !place.house.is_empty() {
@@ -112,6 +112,21 @@ fn by_street(features: &Features, place: Place<'_>, each: &mut impl FnMut(&[&[u8
             each(&[b"dwelling", place.house.as_bytes(), &street.to_le_bytes(), town.as_bytes()]);
         }
     }
+}
+
+fn name_house<'a>(name: &'a [u8], place: Place<'a>) -> [&'a [u8]; 4] {
+    [b"name-house", name, place.house.as_bytes(), place.city.as_bytes()]
+}
+
+/// The key that all members of a household have: family name and house. `None` for registered people, of whom it is known
+/// that they live in households, and where one of these is not known.
+pub(crate) fn household_key(features: &Features) -> Option<u64> {
+    if features.is_registered() || features.pseudo_person {
+        return None;
+    }
+    let (name, place) = (features.names().next()?, features.places().next()?);
+    let family = sound(name.family).filter(|_| !place.house.is_empty() && !place.city.is_empty())?;
+    Some(digest(&name_house(&family.to_le_bytes(), place)) & !NARROW)
 }
 
 /// The key of an NHS number.

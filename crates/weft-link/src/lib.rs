@@ -46,13 +46,16 @@ mod places;
 mod postings;
 mod register;
 mod rule;
+mod rules;
+mod setting;
 
 pub use compare::Row;
 pub use decide::{Decision, Join, OTHERS_MAX, Outcome, Review, decide, first_person};
 pub use features::{Features, NORMALISER, Options};
 pub use field::{Field, Level};
 pub use frequencies::FREQUENCIES;
-pub use index::{BLOCK_RECORDS_MAX, Candidate, Index};
+pub use index::{BLOCK_RECORDS_MAX, Candidate, Index, LookedAt};
 pub use model::{Model, ModelError, Rivals};
 pub use register::Register;
+pub use setting::Setting;
 pub use weft_model::proto::event::{Evidence, LinkMethod};

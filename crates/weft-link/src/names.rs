@@ -39,6 +39,12 @@ pub(crate) fn compare(a: &Features, b: &Features, model: &Model) -> NameLevels {
     best
 }
 
+/// How the names in use come out, family name and given name.
+pub(crate) fn in_use(a: &Features, b: &Features) -> Option<(Level, Level)> {
+    let (one, other) = (a.names().next()?, b.names().next()?);
+    Some((families(one.family, other.family), givens(one, other).0))
+}
+
 fn pair(one: PersonName<'_>, other: PersonName<'_>, model: &Model) -> NameLevels {
     let family = families(one.family, other.family);
     let (given, given_bits) = givens(one, other);

@@ -124,7 +124,7 @@ fn houses(one: &str, other: &str) -> Level {
 }
 
 /// Any line against any line: sources put the parts of an address where they like.
-fn streets(one: &str, other: &str) -> Level {
+pub(crate) fn streets(one: &str, other: &str) -> Level {
     if one.is_empty() || other.is_empty() {
         return Level::Absent;
     }

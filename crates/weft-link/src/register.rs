@@ -19,7 +19,7 @@ use weft_model::{
     proto::event::{Apart, RecordLinked},
 };
 
-use crate::{Features, Index};
+use crate::{Features, Index, index::LookedAt};
 
 /// Who is who.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub struct Register {
     /// The groups that a record is in.
     sides: HashMap<Pseudonym, Vec<Side>>,
     frozen: BTreeSet<NhsNumber>,
+    /// The records that stated a number when a steward released it.
+    released: HashMap<NhsNumber, HashSet<Pseudonym>>,
     /// What is asked of a record in the review queue.
     asked: HashMap<Pseudonym, Question>,
     /// Events of the identity stream that were taken in.
@@ -119,12 +121,18 @@ impl Register {
                 self.frozen.extend(NhsNumber::parse(&switched.nhs_number).ok());
             }
             Payload::NhsNumberReleased(switched) => {
-                NhsNumber::parse(&switched.nhs_number).ok().map(|number| self.frozen.remove(&number));
+                if let Ok(number) = NhsNumber::parse(&switched.nhs_number) {
+                    let holders = switched.holders.iter().map(|holder| Pseudonym::from_bytes(holder));
+                    self.released.entry(number).or_default().extend(holders.collect::<Result<Vec<_>, _>>()?);
+                    self.frozen.remove(&number);
+                }
             }
             Payload::NhsNumberSuperseded(told) => {
                 let numbers = (NhsNumber::parse(&told.superseded), NhsNumber::parse(&told.retained));
                 if let (Ok(superseded), Ok(retained)) = numbers {
                     self.index.supersede(superseded, retained);
+                    let looked_at = self.released.get(&superseded).cloned().unwrap_or_default();
+                    self.released.entry(retained).or_default().extend(looked_at);
                 }
             }
             _ => {}
@@ -183,6 +191,34 @@ impl Register {
     #[must_use]
     pub fn is_frozen(&self, number: NhsNumber) -> bool {
         self.frozen.contains(&number)
+    }
+
+    /// The records that state a number, or one that was merged into it, ascending.
+    #[must_use]
+    pub fn holders(&self, number: NhsNumber) -> Vec<Pseudonym> {
+        self.index.records_with(number)
+    }
+
+    /// What a steward who released the number has seen of it, where `record` and `other` both state it.
+    pub(crate) fn looked_at(&self, number: Option<NhsNumber>, record: Pseudonym, other: Pseudonym) -> LookedAt {
+        let Some(holders) = number.and_then(|number| self.released.get(&number)) else { return LookedAt::No };
+        // Who has been linked with one of them since is known with them.
+        let is_known = |record: Pseudonym| {
+            let person = self.index.person_of(record);
+            let mut all = person.into_iter().flat_map(|person| self.index.records_of(person)).chain([record]);
+            all.any(|record| holders.contains(&record))
+        };
+        match (is_known(record), is_known(other)) {
+            (true, true) => LookedAt::Both,
+            (false, true) => LookedAt::Other,
+            _ => LookedAt::No,
+        }
+    }
+
+    /// True where something is asked about the record in the review queue.
+    #[must_use]
+    pub fn is_asked(&self, record: Pseudonym) -> bool {
+        self.asked.contains_key(&record)
     }
 
     pub(crate) fn asked(&self, record: Pseudonym) -> Option<&Question> {

@@ -83,16 +83,17 @@ impl Register {
         let mut candidates = self.index().candidates(features);
         for candidate in &mut candidates {
             candidate.barred = self.is_apart(record, candidate.person);
+            candidate.looked_at = self.looked_at(features.nhs_number(), record, candidate.record);
         }
-        let population = self.index().len();
-        let mut decision = decide(record, features, current, &candidates, population, model);
+        let setting = self.index().setting();
+        let mut decision = decide(record, features, current, &candidates, setting, model);
         let mut kept_apart = None;
         // Every round takes one person away.
         while let Some((other, are_apart)) = self.forbidden_join(&decision, current) {
             candidates.retain(|candidate| candidate.person != other);
             let score = decision.others.iter().find(|(person, _)| *person == other).map_or(0, |(_, score)| *score);
             kept_apart = kept_apart.or(Some((other, score, are_apart)));
-            decision = decide(record, features, current, &candidates, population, model);
+            decision = decide(record, features, current, &candidates, setting, model);
         }
         if let Some((other, score, false)) = kept_apart {
             decision.runner_up = Some((other, score));

@@ -6,7 +6,7 @@ mod people;
 
 use expect_test::{Expect, expect};
 use people::{DEMO, MODEL, demographics, features, record};
-use weft_link::{Decision, Features, Index, LinkMethod, Options, Outcome, decide, first_person};
+use weft_link::{Decision, Features, Index, LinkMethod, Options, Outcome, Setting, decide, first_person};
 use weft_model::{
     PersonId,
     proto::event::{Identifier, IdentifierKind, Name, Telecom},
@@ -39,7 +39,7 @@ impl Linker {
 }
 
 /// As many records as the threshold is made for: nothing is added for a small place.
-const LARGE: usize = 2_000_000;
+const LARGE: Setting = Setting { records: 2_000_000, households: true, births: true };
 
 fn person(n: u8) -> PersonId {
     first_person(record(n))

@@ -6,7 +6,7 @@ mod people;
 
 use people::{DEMO, MODEL, features, record};
 use proptest::{collection::vec, prelude::*, sample::select};
-use weft_link::{Candidate, Features, Index, LinkMethod, decide, first_person};
+use weft_link::{Candidate, Features, Index, LinkMethod, LookedAt, Setting, decide, first_person};
 use weft_model::{
     PersonId,
     proto::event::{Address, Demographics, Identifier, IdentifierKind, Name, When},
@@ -32,18 +32,21 @@ proptest! {
         persons in vec(0u8..4, 8),
         current in proptest::option::of(0u8..4),
         order in Just((1..8usize).collect::<Vec<_>>()).prop_shuffle(),
-        population in 0usize..5_000_000,
+        records in 0usize..5_000_000,
+        households in any::<bool>(),
+        births in any::<bool>(),
     ) {
         let all: Vec<Features> = lines.iter().map(|l| features(l)).collect();
         let candidate = |n: usize| {
             let person = first_person(record(persons[n]));
-            all.get(n).map(|features| Candidate { record: record(n as u8), person, follows: None, features, barred: false })
+            all.get(n).map(|features| Candidate { record: record(n as u8), person, follows: None, features, barred: false, looked_at: LookedAt::No })
         };
         let sorted: Vec<_> = (1..8).filter_map(candidate).collect();
         let shuffled: Vec<_> = order.into_iter().filter_map(candidate).collect();
         let current = current.map(|n| first_person(record(n)));
-        let one = decide(record(0), &all[0], current, &sorted, population, &MODEL);
-        let other = decide(record(0), &all[0], current, &shuffled, population, &MODEL);
+        let setting = Setting { records, households, births };
+        let one = decide(record(0), &all[0], current, &sorted, setting, &MODEL);
+        let other = decide(record(0), &all[0], current, &shuffled, setting, &MODEL);
         prop_assert_eq!(&one, &other);
         prop_assert_eq!(one.score, one.evidence.iter().map(|row| i64::from(row.weight)).sum::<i64>());
         prop_assert_eq!(one.score >= MODEL.threshold, one.method != LinkMethod::NewPerson);
@@ -54,8 +57,8 @@ proptest! {
         let number = digit.to_string().repeat(10);
         let with = |line: &str| features(&format!("{number}|{}", line.split_once('|').unwrap().1));
         let (one, other) = (with(&one), with(&other));
-        let held = Candidate { record: record(1), person: PersonId([1; 16]), follows: None, features: &one, barred: false };
-        let decision = decide(record(2), &other, None, &[held], 0, &MODEL);
+        let held = Candidate { record: record(1), person: PersonId([1; 16]), follows: None, features: &one, barred: false, looked_at: LookedAt::No };
+        let decision = decide(record(2), &other, None, &[held], Setting { records: 0, households: false, births: true }, &MODEL);
         prop_assert_ne!(decision.method, LinkMethod::NhsNumberCrossCheck);
     }
 
@@ -83,7 +86,7 @@ proptest! {
         let mut index = Index::new();
         index.put(record(1), features.clone());
         index.link(record(1), first_person(record(1)));
-        let decision = decide(record(2), &features, None, &index.candidates(&features), index.len(), &MODEL);
+        let decision = decide(record(2), &features, None, &index.candidates(&features), index.setting(), &MODEL);
         index.link(record(2), decision.person);
     }
 

@@ -26,6 +26,16 @@ impl Linker {
     /// A message about record `n` that says `line`; returns what was decided.
     fn hear(&mut self, n: u8, line: &str) -> Vec<Payload> {
         self.register.put(record(n), features(line));
+        self.again(n)
+    }
+
+    fn take(&mut self, record: Option<Pseudonym>, event: Payload) {
+        self.register.take(self.stream.len() as u64, record, &event).unwrap();
+        self.stream.push(event);
+    }
+
+    /// Decides on a record as if it had said something new.
+    fn again(&mut self, n: u8) -> Vec<Payload> {
         let events = self.register.rule(record(n), &id(n), &MODEL);
         for event in &events {
             self.take(Some(record(n)), event.clone());
@@ -33,9 +43,20 @@ impl Linker {
         events
     }
 
-    fn take(&mut self, record: Option<Pseudonym>, event: Payload) {
-        self.register.take(self.stream.len() as u64, record, &event).unwrap();
-        self.stream.push(event);
+    /// A steward releases a number, having seen all that state it.
+    fn release(&mut self, number: &str) {
+        let holders = self.register.holders(number.parse_number()).iter().map(Pseudonym::to_vec).collect();
+        let released = NhsNumberSwitched { nhs_number: number.to_owned(), holders, ..NhsNumberSwitched::default() };
+        self.take(None, Payload::NhsNumberReleased(released));
+    }
+
+    fn supersede(&mut self, superseded: &str, retained: &str) {
+        let told = NhsNumberSuperseded {
+            superseded: superseded.to_owned(),
+            retained: retained.to_owned(),
+            ..NhsNumberSuperseded::default()
+        };
+        self.take(None, Payload::NhsNumberSuperseded(told));
     }
 
     fn person(&self, n: u8) -> PersonId {
@@ -143,9 +164,35 @@ fn a_frozen_number_links_nobody_until_it_is_released() {
     assert!(reviews(&told).contains(&"nhs-number-frozen"), "{told:?}");
     assert_eq!(linker.person(3), first_person(record(3)));
     assert!(linker.hear(1, ANN).iter().all(|e| !matches!(e, Payload::RecordLinked(_))), "who is linked stays");
-    let number = NhsNumberSwitched { nhs_number: "9990000018".to_owned(), ..NhsNumberSwitched::default() };
-    linker.take(None, Payload::NhsNumberReleased(number));
+    linker.release("9990000018");
     assert!(!linker.register.is_frozen("9990000018".parse_number()));
+    // Decided on again: the one that the number kept away is linked, and that two people hold it is no news.
+    assert!(reviews(&linker.again(2)).is_empty());
+    assert!(linker.again(3).iter().any(|event| matches!(event, Payload::RecordLinked(_))));
+    assert_eq!(linker.person(3), linker.person(1));
+    assert!(reviews(&linker.again(1)).is_empty());
+    // The number proves again who agrees with one of them.
+    let told = linker.hear(4, "9990000018|Okafor|Ann|19800217||");
+    assert_eq!((linker.person(4), reviews(&told).is_empty()), (linker.person(1), true), "{told:?}");
+    let told = linker.hear(5, "9990000018|Bianchi|Ben|19510630||");
+    assert_eq!((linker.person(5), reviews(&told).is_empty()), (linker.person(2), true), "{told:?}");
+    // A third who agrees with nobody is news, and freezes it again.
+    let third = linker.hear(6, "9990000018|Walsh|Siobhan|19661101|female|UB1 1AA");
+    assert!(matches!(third.first(), Some(Payload::NhsNumberFrozen(_))), "{third:?}");
+}
+
+#[test]
+fn what_was_looked_at_under_a_number_stays_so_under_the_one_that_it_was_merged_into() {
+    let mut linker = Linker::default();
+    linker.hear(1, ANN);
+    linker.hear(2, "9990000018|Bianchi|Ben|19510630|male|SW6 1AA");
+    linker.release("9990000018");
+    linker.supersede("9990000018", "9990000026");
+    for n in [1, 2] {
+        assert!(linker.again(n).iter().all(|event| !matches!(event, Payload::NhsNumberFrozen(_))), "{n}");
+    }
+    assert_eq!(linker.register.holders("9990000026".parse_number()), [record(1), record(2)]);
+    assert_eq!(linker.register.holders("9990000018".parse_number()), []);
 }
 
 trait ParseNumber {
@@ -161,22 +208,12 @@ impl ParseNumber for str {
 #[test]
 fn a_superseded_number_stands_for_the_retained_one_through_any_number_of_mergers() {
     let mut linker = Linker::default();
-    let supersede = |linker: &mut Linker, superseded: &str, retained: &str| {
-        linker.take(
-            None,
-            Payload::NhsNumberSuperseded(NhsNumberSuperseded {
-                superseded: superseded.to_owned(),
-                retained: retained.to_owned(),
-                ..NhsNumberSuperseded::default()
-            }),
-        );
-    };
     let [a, b, c] = ["9990000018", "9990000026", "9990000034"];
     linker.hear(1, &format!("{a}|Okafor|Ann Mary|19800217|female|W2 1NY"));
-    supersede(&mut linker, a, b);
-    supersede(&mut linker, b, c);
+    linker.supersede(a, b);
+    linker.supersede(b, c);
     // A circle is a mistake, and changes nothing.
-    supersede(&mut linker, c, a);
+    linker.supersede(c, a);
     linker.hear(2, &format!("{c}|Okafor|Ann Mary|19800217|female|W2 1NY"));
     assert_eq!(linker.person(2), linker.person(1));
 }

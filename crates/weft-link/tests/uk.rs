@@ -62,7 +62,7 @@ impl Linker {
         self.index.put(pseudonym, Features::from_demographics(&record.demographics, &DEMO));
         let features = self.index.features(pseudonym).unwrap();
         let candidates = self.index.candidates(features);
-        let decision = decide(pseudonym, features, None, &candidates, self.index.len(), &self.model);
+        let decision = decide(pseudonym, features, None, &candidates, self.index.setting(), &self.model);
         self.index.apply(pseudonym, &decision);
         decision
     }

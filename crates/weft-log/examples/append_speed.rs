@@ -13,8 +13,8 @@
 //!
 //! `cost` says what proof costs: two logs beside each other take the same messages in turns of 10,000, about a second of a
 //! busy node. In the one an append is what it is, and each turn ends with a cut. In the other events are as large and are
-//! neither sealed nor hashed, records have no keys, nothing is kept for followers, and nothing is cut; encoding, compressing,
-//! event ids, verdicts and the commit are the same. Compared are the processor time and the time of the turns, each by its median.
+//! neither sealed nor hashed, records have no keys, and nothing is cut; encoding, compressing, event ids, verdicts and the
+//! commit are the same. Compared are the processor time and the time of the turns, each by its median.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -329,8 +329,7 @@ fn numbered(pool: &[Draft], n: u64) -> Draft {
 /// An admission with a few facts; no two are alike.
 fn message(n: u64) -> Draft {
     let record = n / 8 * 7919 % 1_000_003;
-    let word =
-        |salt: u64| (n.wrapping_mul(6364136223846793005).wrapping_add(salt.wrapping_mul(1442695040888963407))) >> 40;
+    let word = |salt: u64| (n.wrapping_mul(6364136223846793005).wrapping_add(salt * 1442695040888963407)) >> 40;
     let mut raw =
         format!("MSH|^~\\&|PAS|RYJ|WEFT|WEFT|20240501103005||ADT^A01|MSG{n:010}|P|2.4\rEVN|A01|20240501103005\r");
     raw += &format!(

@@ -152,8 +152,7 @@ async fn proofs(dir: &Path, key: &SigningKey, events: u64) {
 }
 
 fn message(n: u64, raw_bytes: usize) -> Draft {
-    let word =
-        |salt: u64| (n.wrapping_mul(6364136223846793005).wrapping_add(salt.wrapping_mul(1442695040888963407))) >> 40;
+    let word = |salt: u64| (n.wrapping_mul(6364136223846793005).wrapping_add(salt * 1442695040888963407)) >> 40;
     let mut raw = format!("MSH|^~\\&|PAS|RYJ|WEFT|WEFT|20240501103005||ADT^A01|MSG{n:010}|P|2.4\r");
     while raw.len() < raw_bytes {
         raw += &format!(

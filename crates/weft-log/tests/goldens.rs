@@ -230,7 +230,9 @@ fn identities() -> Vec<(&'static str, Payload)> {
         role: role.clone(),
         organisation: organisation.clone(),
         reason: reason.clone(),
+        holders: Vec::new(),
     };
+    let looked_at = NhsNumberSwitched { holders: vec![id(1), id(2)], ..number.clone() };
     vec![
         (
             "records_unlinked",
@@ -293,6 +295,7 @@ fn identities() -> Vec<(&'static str, Payload)> {
                 reason,
             }),
         ),
+        ("nhs_number_released_with_holders", Payload::NhsNumberReleased(looked_at)),
     ]
 }
 

@@ -28,6 +28,9 @@ use crate::{
 /// Version of the projection: of the schema and of every fold. A store of another version is rebuilt, never migrated.
 pub const VERSION: i64 = 2;
 
+/// What the linker's place in the identity stream is kept under: feed partitions count from 0.
+const IDENTITY_PLACE: i64 = -1;
+
 /// The read model. Cheap to share behind an `Arc`.
 #[derive(Debug)]
 pub struct ReadModel {
@@ -182,7 +185,8 @@ impl ReadModel {
         &self.location
     }
 
-    /// The linker's place in each partition of the feed stream: one past the last message that it has decided on.
+    /// The linker's place in each partition of the feed stream, one past the last message that it has decided on, and in that
+    /// of the identity stream, one past the last event that it has answered.
     ///
     /// # Errors
     /// [`QueryError::Store`].
@@ -190,9 +194,14 @@ impl ReadModel {
         let mut conn = self.readers.acquire().await?;
         let mut cut = Cut::default();
         for row in conn.session().all("SELECT partition, next FROM linker", vec![]).await? {
-            let number = u32::try_from(sql::get::<i64>(&row, 0)?)
-                .map_err(|_| StoreError::Unreadable { table: "linker", column: "partition" })?;
-            cut.0.insert(Stream::Feed.partition(number), sql::get_u64(&row, 1)?);
+            let partition = match sql::get::<i64>(&row, 0)? {
+                IDENTITY_PLACE => Stream::Identity.partition(0),
+                number => Stream::Feed.partition(
+                    u32::try_from(number)
+                        .map_err(|_| StoreError::Unreadable { table: "linker", column: "partition" })?,
+                ),
+            };
+            cut.0.insert(partition, sql::get_u64(&row, 1)?);
         }
         Ok(cut)
     }
@@ -206,11 +215,17 @@ impl ReadModel {
             sql: "INSERT INTO linker (partition, next) {rows} ON CONFLICT (partition) DO UPDATE SET next = excluded.next",
             columns: &[Column::Int, Column::Int],
         };
-        let places: Vec<_> = place.0.iter().filter(|(partition, _)| partition.stream == Stream::Feed).collect();
+        let number = |partition: &Partition| match partition.stream {
+            Stream::Feed => Some(i64::from(partition.number)),
+            Stream::Identity => Some(IDENTITY_PLACE),
+            _ => None,
+        };
+        let places = place.0.iter().filter_map(|(partition, next)| Some((number(partition)?, *next)));
+        let places: Vec<(i64, u64)> = places.collect();
         let mut writer = self.writer.lock().await;
         let mut tx = writer.begin().await?;
-        bulk::write(&mut tx.session(), &PUT, &places, |values, (partition, next)| {
-            values.put(partition.number).put(**next);
+        bulk::write(&mut tx.session(), &PUT, &places, |values, (number, next)| {
+            values.put(*number).put(*next);
         })
         .await?;
         tx.commit().await

@@ -9,6 +9,7 @@ mod config;
 mod feed_control;
 mod health;
 mod lead;
+mod link_models;
 mod linker;
 mod node;
 mod notary;

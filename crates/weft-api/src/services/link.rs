@@ -28,6 +28,7 @@ use crate::{
     disclosure::{Answer, Asked, Disclosures},
     error::{Error, detail, invalid},
     generated::server::link_service_server::LinkService,
+    models::{LinkModel, LinkModels},
     page::{Page, Walk},
 };
 
@@ -44,6 +45,7 @@ const CODE_MAX: usize = 60;
 pub(crate) struct Links {
     pub(super) log: SharedLog,
     pub(super) model: Arc<ReadModel>,
+    link_models: Arc<dyn LinkModels>,
     disclosures: Arc<Disclosures>,
     clock: Arc<dyn Clock>,
     deciding: tokio::sync::Mutex<()>,
@@ -110,10 +112,11 @@ impl Links {
     pub(crate) fn new(
         log: SharedLog,
         model: Arc<ReadModel>,
+        link_models: Arc<dyn LinkModels>,
         disclosures: Arc<Disclosures>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { log, model, disclosures, clock, deciding: tokio::sync::Mutex::new(()) }
+        Self { log, model, link_models, disclosures, clock, deciding: tokio::sync::Mutex::new(()) }
     }
 
     async fn list(&self, request: ListReviewsRequest) -> Result<ListReviewsResponse, Error> {
@@ -207,7 +210,8 @@ impl Links {
 
     async fn release(&self, request: ReleaseNumberRequest) -> Result<ReleaseNumberResponse, Error> {
         let asker = Asker::check(request.context)?;
-        let number = arguments::nhs_number(&request.nhs_number)?.to_string();
+        let parsed = arguments::nhs_number(&request.nhs_number)?;
+        let number = parsed.to_string();
         let _one_at_a_time = self.deciding.lock().await;
         let decided_at = self.caught_up().await?;
         let is_frozen = self.model.rulings().await?.into_iter().fold(false, |frozen, (_, ruling)| match ruling {
@@ -218,8 +222,10 @@ impl Links {
         if !is_frozen {
             return Err(Error::NotFound(detail("number-not-frozen", "nhs_number", "is not frozen")));
         }
+        let holders = self.model.records_stating(parsed).await?;
         let released = NhsNumberSwitched {
             nhs_number: number,
+            holders: holders.iter().map(Pseudonym::to_vec).collect(),
             by: asker.user,
             role: asker.role,
             organisation: asker.organisation.to_string(),
@@ -251,16 +257,28 @@ impl Links {
     }
 
     async fn switch(&self, request: SwitchModelRequest) -> Result<SwitchModelResponse, Error> {
-        let asker = Asker::check(request.context)?;
-        let model = arguments::text("model", &request.model, CODE_MAX)?.to_owned();
-        if request.file.is_empty() {
-            return Err(arguments::required("file"));
-        }
+        let SwitchModelRequest { context, model, file } = request;
+        let asker = Asker::check(context)?;
+        let model = self.read_model(&model, &file)?;
         let _one_at_a_time = self.deciding.lock().await;
         let decided_at = self.caught_up().await?;
+        let mut held = vec![self.link_models.shipped().name];
+        held.extend(self.model.rulings().await?.into_iter().filter_map(|(_, ruling)| match ruling {
+            Payload::LinkModelSwitched(switched) => Some(switched.model),
+            _ => None,
+        }));
+        // The newest decides now; the name of any other stands in decisions, and must mean one file for ever.
+        if held.last().is_some_and(|deciding| model.is_no_newer_than(deciding)) {
+            let text = "is the model that decides, or an earlier version of it: give the file a higher version";
+            return Err(Error::Precondition(detail("model-not-newer", "model", text)));
+        }
+        if held.contains(&model.name) {
+            let text = "has decided before: give the file a version of its own";
+            return Err(Error::Precondition(detail("model-used", "model", text)));
+        }
         let switched = LinkModelSwitched {
-            model,
-            file: request.file,
+            model: model.name,
+            file,
             by: asker.user,
             role: asker.role,
             organisation: asker.organisation.to_string(),
@@ -268,6 +286,20 @@ impl Links {
         };
         let receipt = self.append(decided_at, Payload::LinkModelSwitched(switched)).await?;
         Ok(SwitchModelResponse { position: Some(receipt.position.to_proto()) })
+    }
+
+    /// The model that a request brings, which must be the one that it names.
+    fn read_model(&self, name: &str, file: &[u8]) -> Result<LinkModel, Error> {
+        let name = arguments::text("model", name, CODE_MAX)?;
+        if file.is_empty() {
+            return Err(arguments::required("file"));
+        }
+        let text = std::str::from_utf8(file).map_err(|_| invalid("not-text", "file", "is not UTF-8"))?;
+        let model = self.link_models.check(text).map_err(|mistake| invalid(&mistake.code, "file", mistake.text))?;
+        if model.name != name {
+            return Err(invalid("model-name-differs", "model", "is not the name in the file"));
+        }
+        Ok(model)
     }
 
     /// The record that a request is about, and the question, where it names one.

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use weft_api::{
-    FeedControl, FeedProfile, FeedStatus, Health, ServeError, ServeOptions,
+    FeedControl, FeedProfile, FeedStatus, Health, LinkModel, LinkModels, ServeError, ServeOptions,
     client::{self, Clients},
 };
 use weft_log::{
@@ -65,6 +65,9 @@ pub(crate) struct Faulty {
 #[derive(Default)]
 pub(crate) struct KnownFeeds(pub(crate) Mutex<BTreeMap<String, FeedStatus>>);
 
+/// Models as a node would know them: a file is `name = ` and the name.
+pub(crate) struct KnownModels;
+
 /// A clock that goes on by a second each time.
 pub(crate) struct Steps(AtomicI64);
 
@@ -104,6 +107,7 @@ impl Node {
             log: log.clone(),
             model: model.clone(),
             feeds: feeds.clone(),
+            link_models: Arc::new(KnownModels),
             clock: Arc::new(Steps(AtomicI64::new(MAY_1_US))),
             random: Arc::new(Counter(AtomicU64::new(0))),
             health: health.subscribe(),
@@ -334,6 +338,20 @@ pub(crate) fn fact(day: usize, detail: &str, withdrawn: bool) -> Fact {
 
 pub(crate) fn profile(feed: &str, organisation: &str) -> String {
     format!("feed = \"{feed}\"\norganisation = \"{organisation}\"\n")
+}
+
+impl LinkModels for KnownModels {
+    fn check(&self, file: &str) -> Result<LinkModel, Issue> {
+        if let Some(name) = file.strip_prefix("name = ") {
+            return Ok(LinkModel { name: name.to_owned() });
+        }
+        let text = "line 1: missing field `name`".to_owned();
+        Err(Issue { severity: Severity::Error.into(), code: "model-form".to_owned(), text, ..Issue::default() })
+    }
+
+    fn shipped(&self) -> LinkModel {
+        LinkModel { name: "weights/2".to_owned() }
+    }
 }
 
 impl FeedControl for KnownFeeds {

@@ -9,7 +9,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 use weft_api::{Health, HealthOptions, ServeError, ServeOptions, client, error_details, serve, serve_health};
 use weft_model::{Clock, Random, proto::api::GetTimelineRequest};
 
-use crate::node::{DEADLINE, Node, context};
+use crate::node::{DEADLINE, KnownModels, Node, context};
 
 const SERVICES: [&str; 3] = ["weft.v1.FeedService", "weft.v1.PersonService", "weft.v1.TimelineService"];
 
@@ -121,6 +121,7 @@ async fn others_than_this_machine_must_be_allowed_by_name() {
             listener: TcpListener::bind("0.0.0.0:0").await.unwrap(),
             log: node.log.clone(),
             model: node.model.clone(),
+            link_models: Arc::new(KnownModels),
             feeds: node.feeds.clone(),
             clock: Arc::new(Nothing),
             random: Arc::new(Nothing),

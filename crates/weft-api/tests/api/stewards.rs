@@ -12,11 +12,11 @@ use weft_model::{
             Proposal, Reject, ReleaseNumberRequest, SplitPerson, Subject, SupersedeNumberRequest, SwitchModelRequest,
             Undo, proposal::Decision, subject::Of,
         },
-        event::{LinkMethod, RecordLinked, ReviewAsked, StewardDecided, StewardDecision},
+        event::{LinkMethod, NhsNumberSwitched, RecordLinked, ReviewAsked, StewardDecided, StewardDecision},
     },
 };
 
-use crate::node::{Node, context, demographics, observations, record};
+use crate::node::{Node, context, demographics, nhs_number, observations, record};
 
 fn about(record: &SourceRecordId) -> Option<Subject> {
     Some(Subject { of: Some(Of::Record(record.clone())) })
@@ -215,4 +215,55 @@ async fn every_method_requires_the_whole_context_and_tells_nothing_without_a_dis
     let status = link.explain(ExplainRequest { context: context(), subject: about(&second) }).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert_eq!(node.model.known_at(), before, "nothing was decided");
+}
+
+/// Asks for a switch; the code and the details of a refusal, or nothing.
+async fn switch(node: &Node, model: &str, file: &str) -> Option<(Code, String, String)> {
+    let request = SwitchModelRequest { context: context(), model: model.to_owned(), file: file.as_bytes().to_vec() };
+    let status = node.clients.link.clone().switch_model(request).await.err()?;
+    let detail = error_details(&status).remove(0);
+    assert!(!detail.text.is_empty());
+    Some((status.code(), detail.field, detail.code))
+}
+
+#[tokio::test]
+async fn a_model_is_read_before_it_is_switched_to_and_never_goes_back() {
+    let node = Node::start().await;
+    let refused = |code, field: &str, detail: &str| Some((code, field.to_owned(), detail.to_owned()));
+    let (invalid, precondition) = (Code::InvalidArgument, Code::FailedPrecondition);
+    assert_eq!(switch(&node, "", "name = weights/3").await, refused(invalid, "model", "field-required"));
+    assert_eq!(switch(&node, "weights/3", "").await, refused(invalid, "file", "field-required"));
+    assert_eq!(switch(&node, "weights/3", "weights").await, refused(invalid, "file", "model-form"));
+    assert_eq!(switch(&node, "weights/4", "name = weights/3").await, refused(invalid, "model", "model-name-differs"));
+    for old in ["weights/1", "weights/2"] {
+        let told = switch(&node, old, &format!("name = {old}")).await;
+        assert_eq!(told, refused(precondition, "model", "model-not-newer"), "{old}");
+    }
+    let before = node.model.known_at();
+    assert_eq!(switch(&node, "weights/3", "name = weights/3").await, None);
+    assert_ne!(node.model.known_at(), before, "the switch is an event");
+    assert_eq!(switch(&node, "weights/3", "name = weights/3").await, refused(precondition, "model", "model-not-newer"));
+    assert_eq!(switch(&node, "strict/1", "name = strict/1").await, None);
+    // Another name decides now; what has decided before stays what it was.
+    assert_eq!(switch(&node, "weights/3", "name = weights/3").await, refused(precondition, "model", "model-used"));
+    assert_eq!(switch(&node, "weights/4", "name = weights/4").await, None);
+}
+
+#[tokio::test]
+async fn a_release_names_the_records_that_state_the_number() {
+    let node = Node::start().await;
+    let (_, first) = node.person(1, 1).await;
+    node.person(2, 1).await;
+    let number = nhs_number(1);
+    let frozen = NhsNumberSwitched { nhs_number: number.clone(), ..NhsNumberSwitched::default() };
+    node.identity(Payload::NhsNumberFrozen(frozen)).await;
+    let request = ReleaseNumberRequest { context: context(), nhs_number: number.clone() };
+    let answer = node.clients.link.clone().release_number(request.clone()).await.unwrap().into_inner();
+    let position = Position::from_proto(answer.position.as_ref().unwrap()).unwrap();
+    let Some(Payload::NhsNumberReleased(released)) = node.model.ruling_at(position).await.unwrap() else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(released.holders, [node.log_pseudonym(&first).to_vec()]);
+    let again = node.clients.link.clone().release_number(request).await.unwrap_err();
+    assert_eq!(again.code(), Code::NotFound, "{again:?}");
 }

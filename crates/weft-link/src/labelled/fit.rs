@@ -10,13 +10,16 @@
 
 use super::{Draw, Record};
 use crate::{
-    Features, Field, Index, Level, Model, Options, compare::compare, field::FIELDS, field::LEVELS, first_person,
+    Features, Field, Index, Level, Model, Options, Setting, compare::compare, field::FIELDS, field::LEVELS,
+    first_person,
 };
 
 /// Pairs of one person, or by chance, that must speak of a field before it is learned.
 pub const PAIRS_MIN: usize = 200;
 /// Pairs that share a key; more add nothing.
 const CANDIDATES_MAX: usize = 1_000_000;
+/// Only the outcomes are looked at, which are the same wherever records are compared.
+const ANYWHERE: Setting = Setting { records: 0, households: true, births: true };
 /// A weight beyond these says more of the few pairs it rests on than of people.
 const WEIGHT_MIN: f64 = -1000.0;
 const WEIGHT_MAX: f64 = 2500.0;
@@ -103,7 +106,7 @@ fn by_chance(features: &[Features], base: &Model, how: &FitOptions) -> (Shares, 
     for _ in 0..how.random_pairs {
         let (one, other) = (draw.below(features.len()), draw.below(features.len()));
         if let (Some(one), Some(other), true) = (features.get(one), features.get(other), one != other) {
-            add(&mut counts, &compare(one, other, 0, base).levels, 1.0);
+            add(&mut counts, &compare(one, other, ANYWHERE, base).levels, 1.0);
         }
     }
     (normalised(&counts), counts.map(|of| of.iter().sum()))
@@ -117,7 +120,7 @@ fn candidates(records: &[Record], features: &[Features], base: &Model) -> Vec<Pa
         let pseudonym = record.pseudonym();
         for candidate in index.candidates(features) {
             if patterns.len() < CANDIDATES_MAX {
-                patterns.push(compare(features, candidate.features, 0, base).levels);
+                patterns.push(compare(features, candidate.features, ANYWHERE, base).levels);
             }
         }
         index.put(pseudonym, features.clone());

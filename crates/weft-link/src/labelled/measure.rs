@@ -91,9 +91,8 @@ pub fn run(records: &[Record], options: &Options, model: &Model) -> Run {
     let pseudonyms: Vec<Pseudonym> = records.iter().map(Record::pseudonym).collect();
     for (record, pseudonym) in records.iter().zip(&pseudonyms) {
         let features = Features::from_demographics(&record.demographics, options);
-        let known = index.len() + 1;
-        let (features, candidates) = index.hear(*pseudonym, features);
-        let decision = decide(*pseudonym, features, None, &candidates, known, model);
+        let (features, candidates, setting) = index.hear(*pseudonym, features);
+        let decision = decide(*pseudonym, features, None, &candidates, setting, model);
         index.apply(*pseudonym, &decision);
         decisions.push(decision);
     }
@@ -180,13 +179,13 @@ pub struct PairScore {
 #[must_use]
 pub fn pair_scores(run: &Run, truth: &Truth, model: &Model) -> Vec<PairScore> {
     let places: HashMap<Pseudonym, usize> = run.pseudonyms.iter().enumerate().map(|(n, p)| (*p, n)).collect();
-    let population = model.population(run.index.len());
+    let setting = run.index.setting();
     let mut scores = Vec::new();
     for (n, pseudonym) in run.pseudonyms.iter().enumerate() {
         let Some(features) = run.index.features(*pseudonym) else { continue };
         for candidate in run.index.candidates(features) {
             let Some(other) = places.get(&candidate.record).copied().filter(|other| *other < n) else { continue };
-            let score = compare::compare(features, candidate.features, population, model).score();
+            let score = compare::compare(features, candidate.features, setting, model).score();
             let is_true = truth.clusters.get(n) == truth.clusters.get(other);
             scores.push(PairScore { records: [other, n], score, is_true });
         }

@@ -91,22 +91,6 @@ impl EmbeddedEvidence {
         Ok(unpack(from, offsets, lengths, leaves.as_chunks().0, Bytes::copy_from_slice(envelopes)))
     }
 
-    /// Leaf hashes in one row; None where one is missing, or is no hash.
-    async fn packed_leaves(&self, from: Position, count: u64) -> Result<Option<Vec<Hash>>, sqlx::Error> {
-        let row = sqlx::query(leaves_together(from.partition.stream))
-            .bind(from.offset as i64)
-            .bind(from.offset.saturating_add(count) as i64)
-            .fetch_one(&self.readers)
-            .await?;
-        let (found, odd, last): (i64, Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let (found, end) = (found.unsigned_abs(), last.map_or(from.offset, |last| last.unsigned_abs() + 1));
-        if odd.unwrap_or(0) != 0 || from.offset + found != end {
-            return Ok(None);
-        }
-        let leaves = row.try_get::<Option<&[u8]>, _>(3)?.unwrap_or_default().as_chunks().0.to_vec();
-        Ok(Some(leaves).filter(|leaves| leaves.len() as u64 == found))
-    }
-
     /// One allocation for the whole page: its events are slices of it.
     async fn rows(&self, from: Position, limit: ReadLimit) -> Result<Vec<Stored>, ReadError> {
         let failed = |error| failed(error, from);
@@ -187,9 +171,6 @@ impl Evidence for EmbeddedEvidence {
     }
 
     async fn leaves(&self, from: Position, count: u64) -> Result<Vec<Hash>, ReadError> {
-        if let Ok(Some(leaves)) = self.packed_leaves(from, count).await {
-            return Ok(leaves);
-        }
         let failed = |error| failed(error, from);
         let rows = sqlx::query(leaves(from.partition.stream))
             .bind(from.offset as i64)
@@ -313,11 +294,5 @@ by_stream!(
        CAST(group_concat(envelope, '') AS BLOB), sum(length(leaf) <> 32)
      FROM (SELECT offset, leaf, envelope FROM ",
     " WHERE offset >= ? ORDER BY offset LIMIT ?)"
-);
-by_stream!(
-    leaves_together,
-    "SELECT count(*), sum(length(leaf) <> 32), max(offset), CAST(group_concat(leaf, '') AS BLOB)
-     FROM (SELECT offset, leaf FROM ",
-    " WHERE offset >= ? AND offset < ? ORDER BY offset)"
 );
 by_stream!(leaves, "SELECT offset, leaf FROM ", " WHERE offset >= ? AND offset < ? ORDER BY offset");

@@ -2,7 +2,7 @@
 
 use futures::TryStreamExt;
 use prost::Message;
-use weft_model::{Cut, Payload, PersonId, Pseudonym, Stream, proto::event::RecordLinked};
+use weft_model::{Cut, Payload, PersonId, Pseudonym, SourceRecordId, Stream, proto::event::RecordLinked};
 
 use super::{decisions, members::read_person};
 use crate::{
@@ -36,6 +36,8 @@ pub struct LinkingSnapshot {
 pub struct LinkingRecord {
     /// Its pseudonym.
     pub pseudonym: Pseudonym,
+    /// Its own name.
+    pub record: SourceRecordId,
     /// The feed that told of it first.
     pub feed: String,
     /// Encoded [`Demographics`](weft_model::proto::event::Demographics), folded; empty where nothing was said.
@@ -53,7 +55,7 @@ impl ReadModel {
     pub async fn linking_snapshot(&self, asked: &Cut) -> Result<LinkingSnapshot, QueryError> {
         // $1 first record number of a partition, $2 of the next one, $3 size.
         const RECORDS: &str = "
-            SELECT r.pseudonym, r.feed, v.demographics, coalesce(v.recorded_us, 0)
+            SELECT r.pseudonym, r.feed, v.demographics, coalesce(v.recorded_us, 0), r.organisation, r.system, r.value
             FROM record AS r LEFT JOIN record_version AS v ON v.record_no = r.record_no
                 AND v.known_from < $3 AND (v.known_to IS NULL OR v.known_to >= $3)
             WHERE r.record_no >= $1 AND r.record_no < $2 AND r.known_from < $3 ORDER BY r.record_no";
@@ -86,6 +88,11 @@ impl ReadModel {
                     feed: sql::get(&row, 1)?,
                     demographics: sql::get::<Option<Vec<u8>>>(&row, 2)?.unwrap_or_default(),
                     recorded_us: sql::get(&row, 3)?,
+                    record: SourceRecordId {
+                        organisation: sql::get(&row, 4)?,
+                        system: sql::get(&row, 5)?,
+                        value: sql::get(&row, 6)?,
+                    },
                 });
             }
         }

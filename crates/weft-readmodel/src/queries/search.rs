@@ -82,17 +82,23 @@ impl ReadModel {
         limit: usize,
         as_of: Option<&Cut>,
     ) -> Result<Found, QueryError> {
-        const SAID: &str = "
-            SELECT r.pseudonym, r.record_no FROM record_nhs AS n JOIN record AS r ON r.record_no = n.record_no
-            WHERE n.nhs_number = $1";
         let (known_at, sizes) = self.visible(as_of)?;
         let mut conn = self.readers().acquire().await?;
         let mut conn = conn.session();
-        let key = nhs_number_key(number);
-        let records = read_records(&conn.all(SAID, vec![key.into()]).await?)?;
-        let says = |said: &Demographics| nhs_numbers(said).any(|n| Some(n) == key);
-        let records = saying(&mut conn, &records, &sizes, says).await?;
+        let records = stating(&mut conn, number, &sizes).await?;
         Ok(found(&mut conn, &records, limit, known_at, &sizes).await?)
+    }
+
+    /// Records that say now that their person has this NHS number, ascending.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn records_stating(&self, number: NhsNumber) -> Result<Vec<Pseudonym>, QueryError> {
+        let (_, sizes) = self.visible(None)?;
+        let mut conn = self.readers().acquire().await?;
+        let mut records = stating(&mut conn.session(), number, &sizes).await?;
+        records.sort_unstable();
+        Ok(records)
     }
 
     /// The person whose record has this local identifier, in any system of the organisation where none is given.
@@ -151,6 +157,16 @@ impl ReadModel {
 /// Pseudonyms and numbers of records.
 fn read_records(rows: &[Row]) -> Result<Vec<(Pseudonym, i64)>, StoreError> {
     rows.iter().map(|row| Ok((read_pseudonym(sql::get(row, 0)?, "record")?, sql::get(row, 1)?))).collect()
+}
+
+/// Records whose visible version states an NHS number, in no stated order.
+async fn stating(conn: &mut Session<'_>, number: NhsNumber, sizes: &Sizes) -> Result<Vec<Pseudonym>, StoreError> {
+    const SAID: &str = "
+        SELECT r.pseudonym, r.record_no FROM record_nhs AS n JOIN record AS r ON r.record_no = n.record_no
+        WHERE n.nhs_number = $1";
+    let key = nhs_number_key(number);
+    let records = read_records(&conn.all(SAID, vec![key.into()]).await?)?;
+    saying(conn, &records, sizes, |said| nhs_numbers(said).any(|n| Some(n) == key)).await
 }
 
 /// Those of `records` whose visible version passes `test`.

@@ -7,10 +7,10 @@ use anyhow::Context;
 use prost::Message;
 use weft_link::{Features, Model, Options, Register};
 use weft_model::{
-    Event, Payload, PersonId, Pseudonym, SourceRecordId, Verdict,
+    Event, NhsNumber, Payload, PersonId, Pseudonym, SourceRecordId, Verdict,
     proto::event::{
-        Demographics, LinkMethod, LinkModelSwitched, MessageReceived, RecordLinked, RecordsMerged, RecordsUnlinked,
-        StewardDecided, StewardDecision,
+        Demographics, LinkMethod, LinkModelSwitched, MessageReceived, Placed, RecordLinked, RecordsMerged,
+        RecordsUnlinked, StewardDecided, StewardDecision,
     },
 };
 
@@ -32,14 +32,23 @@ pub(crate) struct Deciding {
     pseudonym: Box<dyn Fn(&SourceRecordId) -> Pseudonym + Send + Sync>,
 }
 
-/// What is kept of a record between messages: encoded, for there are millions.
+/// What is kept of a record between messages.
 struct Held {
     /// The encoded [`Demographics`] of the message that was folded in last, hashed: most messages say nothing new.
     last_said: u64,
     /// When the source said so; an older message that arrives late changes nothing.
     said_us: i64,
-    /// The fold of all messages, encoded, cut down to what linking looks at.
-    demographics: Box<[u8]>,
+    /// An encoded [`Kept`], for there are millions.
+    kept: Box<[u8]>,
+}
+
+/// Whose record it is by its own name, and the fold of all messages, cut down to what linking looks at.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Kept {
+    #[prost(message, optional, tag = "1")]
+    id: Option<SourceRecordId>,
+    #[prost(message, optional, tag = "2")]
+    said: Option<Demographics>,
 }
 
 impl Deciding {
@@ -69,7 +78,7 @@ impl Deciding {
         let (Some(pseudonym), Some((record, message))) = (event.header.pseudonym(), accepted(event)) else {
             return Ok(decided);
         };
-        if self.learn(pseudonym, demo, &said(message), said_us(event, message)) || decide {
+        if self.learn((record, pseudonym), demo, &said(message), said_us(event, message)) || decide {
             for payload in self.register.rule(pseudonym, record, &self.model) {
                 self.add(pseudonym, payload, &mut decided)?;
             }
@@ -98,15 +107,76 @@ impl Deciding {
         self.register.take(offset, event.header.pseudonym(), &event.payload).context("identity event")
     }
 
-    /// What an event of the identity stream that was taken in makes necessary in its turn. It is taken in, too.
-    pub(crate) fn answer(&mut self, event: &Event) -> anyhow::Result<Vec<Decided>> {
+    /// True for an event that may make something necessary: what [`answer`](Self::answer) is to be asked about.
+    pub(crate) fn wants_answer(payload: &Payload) -> bool {
+        match payload {
+            Payload::StewardDecided(steward) => {
+                matches!(steward.decision(), StewardDecision::Merged | StewardDecision::LinkAccepted)
+            }
+            Payload::NhsNumberReleased(_) | Payload::NhsNumberSuperseded(_) => true,
+            _ => false,
+        }
+    }
+
+    /// What an event of the identity stream that was taken in makes necessary in its turn. It is taken in, too. Who states a
+    /// number that links again, or that has become another, is decided on again; so is who is left behind where a record
+    /// that a steward has placed came from: what held them together may be gone.
+    pub(crate) fn answer(&mut self, payload: &Payload) -> anyhow::Result<Vec<Decided>> {
         let mut decided = Vec::new();
-        if let Payload::StewardDecided(steward) = &event.payload
-            && steward.decision() == StewardDecision::Merged
-        {
-            self.follow_steward(steward, &mut decided)?;
+        match payload {
+            Payload::StewardDecided(steward) if steward.decision() == StewardDecision::Merged => {
+                self.follow_steward(steward, &mut decided)?;
+            }
+            Payload::StewardDecided(steward) if steward.decision() == StewardDecision::LinkAccepted => {
+                let left = moves(steward).into_iter().flat_map(|(from, _)| self.register.index().records_of(from));
+                let mut left: Vec<Pseudonym> = left.collect();
+                left.sort_unstable();
+                left.dedup();
+                self.decide_again(left, &mut decided)?;
+            }
+            // Who was kept away comes to the others, not they to them.
+            Payload::NhsNumberReleased(released) => {
+                let (away, others) =
+                    self.holders(&released.nhs_number, |deciding, record| deciding.register.is_asked(record));
+                self.decide_again(away, &mut decided)?;
+                self.decide_again(others, &mut decided)?;
+            }
+            Payload::NhsNumberSuperseded(told) => {
+                let (old, others) =
+                    self.holders(&told.retained, |deciding, record| !deciding.states(record, &told.retained));
+                self.decide_again(old, &mut decided)?;
+                self.decide_again(others, &mut decided)?;
+            }
+            _ => {}
         }
         Ok(decided)
+    }
+
+    /// The records that state a number, or one that became it: those that pass `test`, and the rest.
+    fn holders(&self, number: &str, test: impl Fn(&Self, Pseudonym) -> bool) -> (Vec<Pseudonym>, Vec<Pseudonym>) {
+        let number = NhsNumber::parse(number).ok();
+        let holders = number.map(|number| self.register.holders(number)).unwrap_or_default();
+        holders.into_iter().partition(|record| test(self, *record))
+    }
+
+    /// Whether these are the digits that the record itself says.
+    fn states(&self, record: Pseudonym, number: &str) -> bool {
+        let said = self.records.get(&record).and_then(|held| held.read().said);
+        let stated = said.as_ref().and_then(Demographics::nhs_number);
+        stated.is_some_and(|stated| NhsNumber::parse(&stated.value).ok() == NhsNumber::parse(number).ok())
+    }
+
+    /// Decides on records as if they had said something new. One that was never heard of says nothing to decide on.
+    fn decide_again(&mut self, records: Vec<Pseudonym>, decided: &mut Vec<Decided>) -> anyhow::Result<()> {
+        for record in records {
+            // A read model may have kept only the beginning of a name, which is another's then.
+            let id = self.records.get(&record).and_then(|held| held.read().id);
+            let Some(id) = id.filter(|id| (self.pseudonym)(id) == record) else { continue };
+            for payload in self.register.rule(record, &id, &self.model) {
+                self.add(record, payload, decided)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes a decision of our own back that turned out to have been made before: what came after it stands.
@@ -129,7 +199,13 @@ impl Deciding {
     }
 
     /// Folds in what a message says of a record. True where the record is new or linking may now see it otherwise.
-    fn learn(&mut self, pseudonym: Pseudonym, demo: bool, said: &Demographics, said_us: i64) -> bool {
+    fn learn(
+        &mut self,
+        (id, pseudonym): (&SourceRecordId, Pseudonym),
+        demo: bool,
+        said: &Demographics,
+        said_us: i64,
+    ) -> bool {
         let said = for_linking(said);
         let hash = hash(&said.encode_to_vec());
         let mut fold = Demographics::default();
@@ -137,26 +213,31 @@ impl Deciding {
             if held.last_said == hash || said_us < held.said_us {
                 return false;
             }
-            // What this program encoded it decodes; an empty fold would only lose a link, never make a false one.
-            fold = Demographics::decode(&*held.demographics).unwrap_or_default();
+            fold = held.read().said.unwrap_or_default();
         }
         fold.update(&said);
         self.put(pseudonym, demo, &fold);
-        let demographics = fold.encode_to_vec().into_boxed_slice();
-        self.records.insert(pseudonym, Held { last_said: hash, said_us, demographics });
+        let kept = Kept { id: Some(id.clone()), said: Some(fold) }.encode_to_vec().into_boxed_slice();
+        self.records.insert(pseudonym, Held { last_said: hash, said_us, kept });
         true
     }
 
     /// Learns from a message that was decided on already.
     pub(crate) fn learn_from(&mut self, event: &Event, demo: bool) {
-        if let (Some(pseudonym), Some((_, message))) = (event.header.pseudonym(), accepted(event)) {
-            self.learn(pseudonym, demo, &said(message), said_us(event, message));
+        if let (Some(pseudonym), Some((record, message))) = (event.header.pseudonym(), accepted(event)) {
+            self.learn((record, pseudonym), demo, &said(message), said_us(event, message));
         }
     }
 
     /// Learns what a read model has of a record.
-    pub(crate) fn restore(&mut self, pseudonym: Pseudonym, demo: bool, demographics: &Demographics, said_us: i64) {
-        self.learn(pseudonym, demo, demographics, said_us);
+    pub(crate) fn restore(
+        &mut self,
+        record: (&SourceRecordId, Pseudonym),
+        demo: bool,
+        demographics: &Demographics,
+        said_us: i64,
+    ) {
+        self.learn(record, demo, demographics, said_us);
     }
 
     fn put(&mut self, pseudonym: Pseudonym, demo: bool, fold: &Demographics) {
@@ -233,18 +314,7 @@ impl Deciding {
     }
 
     fn follow_steward(&mut self, steward: &StewardDecided, decided: &mut Vec<Decided>) -> anyhow::Result<()> {
-        let mut moves: Vec<(PersonId, PersonId)> = Vec::new();
-        for placed in &steward.placed {
-            let persons = (PersonId::from_bytes(&placed.previous), PersonId::from_bytes(&placed.person));
-            if let (Ok(from), Ok(to)) = persons
-                && from != to
-            {
-                moves.push((from, to));
-            }
-        }
-        moves.sort_unstable();
-        moves.dedup();
-        for (retired, survivor) in moves {
+        for (retired, survivor) in moves(steward) {
             if let Some(payload) = self.register.follow_steward(retired, survivor, &self.model) {
                 self.add(Pseudonym(retired.0), payload, decided)?;
             }
@@ -259,6 +329,25 @@ impl Deciding {
         decided.push(Decided { subject: subject.0, payload });
         Ok(())
     }
+}
+
+impl Held {
+    /// What this program encoded it decodes; an empty fold would only lose a link, never make a false one.
+    fn read(&self) -> Kept {
+        Kept::decode(&*self.kept).unwrap_or_default()
+    }
+}
+
+/// From which persons to which others a steward has moved records, each pair once.
+fn moves(steward: &StewardDecided) -> Vec<(PersonId, PersonId)> {
+    let persons = |placed: &Placed| {
+        let (from, to) = (PersonId::from_bytes(&placed.previous).ok()?, PersonId::from_bytes(&placed.person).ok()?);
+        (from != to).then_some((from, to))
+    };
+    let mut moves: Vec<(PersonId, PersonId)> = steward.placed.iter().filter_map(persons).collect();
+    moves.sort_unstable();
+    moves.dedup();
+    moves
 }
 
 /// The model that a switch names. One that this program cannot read decides nothing: the model before it goes on.

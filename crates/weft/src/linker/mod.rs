@@ -69,8 +69,9 @@ impl Linker {
         place: watch::Sender<u64>,
     ) -> anyhow::Result<Self> {
         let mut next = decided_up_to(&log).await?;
-        for (partition, stored) in model.linker_cursor().await?.0 {
-            next.entry(partition).and_modify(|next| *next = stored.max(*next));
+        let places = model.linker_cursor().await?;
+        for (partition, stored) in &places.0 {
+            next.entry(*partition).and_modify(|next| *next = (*next).max(*stored));
         }
         let names = log.clone();
         let deciding =
@@ -94,7 +95,7 @@ impl Linker {
                 Some(revision) => linker.is_demo(*revision).await?,
                 None => false,
             };
-            linker.deciding.restore(record.pseudonym, demo, &demographics, record.recorded_us);
+            linker.deciding.restore((&record.record, record.pseudonym), demo, &demographics, record.recorded_us);
         }
         for (record, person) in snapshot.links {
             linker.deciding.register.restore(record, person);
@@ -107,11 +108,15 @@ impl Linker {
         }
         linker.deciding.register.restore_taken(identity_size);
         linker.next_identity = identity_size;
-        linker.learn_identity().await?;
+        let answered = places.0.get(&Stream::Identity.partition(0)).copied().unwrap_or(identity_size);
+        let mut unanswered = linker.learn_identity().await?;
         for (partition, next) in linker.next.clone() {
             let from = snapshot.cut.0.get(&partition).copied().unwrap_or(0);
             linker.learn_feed(partition.at(from), next).await?;
         }
+        unanswered.extend(snapshot.rulings.into_iter().filter(|(_, ruling)| Deciding::wants_answer(ruling)));
+        unanswered.retain(|offset, _| *offset >= answered);
+        linker.answer_late(unanswered, answered).await?;
         linker.place.send_replace(linker.messages());
         Ok(linker)
     }
@@ -182,7 +187,7 @@ impl Linker {
             let mut drafts = Vec::new();
             for (position, event) in &page.events {
                 self.deciding.take(position.offset, event)?;
-                let decided = self.deciding.answer(event)?;
+                let decided = self.deciding.answer(&event.payload)?;
                 drafts.extend(decided.into_iter().map(|decided| self.draft(*position, decided)));
             }
             self.next_identity = page.next;
@@ -215,7 +220,9 @@ impl Linker {
 
     /// Keeps the linker's place. Where that fails the place before it stands, and deciding again from there adds nothing.
     async fn store_place(&self) {
-        if let Err(error) = self.model.set_linker_cursor(&Cut(self.next.clone())).await {
+        let mut place = Cut(self.next.clone());
+        place.0.insert(Stream::Identity.partition(0), self.next_identity);
+        if let Err(error) = self.model.set_linker_cursor(&place).await {
             warn!(%error, "linker's place not stored");
         }
     }
@@ -246,28 +253,43 @@ impl Linker {
         }
     }
 
-    /// Takes in the identity events that the read model had not yet seen. What stewards' decisions among them make
-    /// necessary was appended by whoever took them in before; where nobody was there to do so, it is now.
-    async fn learn_identity(&mut self) -> anyhow::Result<()> {
+    /// Takes in the identity events that the read model had not yet seen; returns those that may want an answer.
+    async fn learn_identity(&mut self) -> anyhow::Result<BTreeMap<u64, Payload>> {
         let identity = Stream::Identity.partition(0);
-        let mut unanswered: BTreeMap<Position, Arc<Event>> = BTreeMap::new();
+        let mut asking = BTreeMap::new();
         while self.next_identity < self.log.size(identity).await? {
             let page = open_page(&self.log, identity.at(self.next_identity), u64::MAX).await?;
             for (position, event) in page.events {
                 self.deciding.take(position.offset, &event)?;
-                if let Some(cause) = event.header.cause.as_ref().and_then(|cause| Position::from_proto(cause).ok()) {
-                    unanswered.remove(&cause);
-                }
-                if matches!(event.payload, Payload::StewardDecided(_)) {
-                    unanswered.insert(position, event);
+                if Deciding::wants_answer(&event.payload) {
+                    asking.insert(position.offset, event.payload.clone());
                 }
             }
             self.next_identity = page.next;
         }
+        Ok(asking)
+    }
+
+    /// What `asking`, at these offsets from `answered` on, makes necessary was appended by whoever took it in before; where
+    /// nobody was there to do so, it is now.
+    async fn answer_late(&mut self, mut asking: BTreeMap<u64, Payload>, answered: u64) -> anyhow::Result<()> {
+        let identity = Stream::Identity.partition(0);
+        let mut next = answered;
+        while !asking.is_empty() && next < self.next_identity {
+            let stored = self.log.read(identity.at(next), ReadLimit::PAGE).await?;
+            for stored in &stored {
+                let cause = weft_log::header(stored)?.cause;
+                let cause = cause.as_ref().and_then(|cause| Position::from_proto(cause).ok());
+                if let Some(cause) = cause.filter(|cause| cause.partition == identity) {
+                    asking.remove(&cause.offset);
+                }
+                next = stored.position.offset + 1;
+            }
+        }
         let mut drafts = Vec::new();
-        for (position, event) in &unanswered {
-            let decided = self.deciding.answer(event)?;
-            drafts.extend(decided.into_iter().map(|decided| self.draft(*position, decided)));
+        for (offset, payload) in &asking {
+            let decided = self.deciding.answer(payload)?;
+            drafts.extend(decided.into_iter().map(|decided| self.draft(identity.at(*offset), decided)));
         }
         self.append(drafts).await
     }

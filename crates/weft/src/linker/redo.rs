@@ -3,7 +3,8 @@
 //!
 //! The identity stream says in which order its causes were taken in, and every decision says how much of the stream was
 //! known to it. So messages and stewards' decisions are given to [`Deciding`] in the order in which the linker had them. A
-//! message without a decision of its own is decided on before the next one that has one, in its own partition's order.
+//! message without a decision of its own is decided on before the next one that has one, in its own partition's order. What a
+//! steward's decision made the linker decide is decided again in its place, too; that it made it decide nothing is not checked.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -74,6 +75,8 @@ struct Redo<'a> {
     pages: HashMap<Partition, VecDeque<EventAt>>,
     /// Events of others that the linker had not taken in yet.
     waiting: VecDeque<EventAt>,
+    /// By offset: those that it has taken in, and that may have made it decide.
+    asking: BTreeMap<u64, Payload>,
     demo: HashMap<u64, bool>,
     names: HashMap<Pseudonym, SourceRecordId>,
     report: Report,
@@ -92,6 +95,7 @@ impl<'a> Redo<'a> {
             next: feeds.map(|partition| (partition, 0)).collect(),
             pages: HashMap::new(),
             waiting: VecDeque::new(),
+            asking: BTreeMap::new(),
             demo: HashMap::new(),
             names: HashMap::new(),
             report: Report::default(),
@@ -154,6 +158,12 @@ impl<'a> Redo<'a> {
         if cause.partition.stream == Stream::Identity {
             // A steward's: the linker had it, whatever else it knew.
             self.take_waiting(cause.offset + 1)?;
+            if let Some(payload) = self.asking.remove(&cause.offset).filter(|_| self.compares) {
+                let made: Vec<Payload> =
+                    self.deciding.answer(&payload)?.into_iter().map(|decided| plain(decided.payload)).collect();
+                self.remember(cause, &made);
+                self.compare(cause, &made, &events);
+            }
             return self.stand(events);
         }
         while let Some((position, event)) = self.message(cause.partition, cause.offset + 1).await? {
@@ -215,10 +225,13 @@ impl<'a> Redo<'a> {
             }
             let model = self.deciding.model.clone();
             self.deciding.take(position.offset, &event)?;
+            if Deciding::wants_answer(&event.payload) {
+                self.asking.insert(position.offset, event.payload.clone());
+            }
             if !self.compares {
                 // The model is the one that is asked about, and what the linker made of it is not in the log that it has.
                 self.deciding.model = model;
-                self.deciding.answer(&event)?;
+                self.deciding.answer(&event.payload)?;
             }
         }
         Ok(())

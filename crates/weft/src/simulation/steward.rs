@@ -15,7 +15,7 @@ use weft_model::{
 };
 
 use super::world::{Seeded, World};
-use crate::feed_control::NodeFeeds;
+use crate::{feed_control::NodeFeeds, link_models::NodeModels};
 
 /// Two people who are said to be one, and the decision that says so.
 pub(super) struct Joined {
@@ -61,6 +61,7 @@ impl World {
             log: self.log.clone(),
             model: self.model.clone(),
             feeds: Arc::new(NodeFeeds::new(watch::channel(FeedStatuses::new()).1)),
+            link_models: Arc::new(NodeModels::new().unwrap()),
             clock: self.clock.clone(),
             random: Arc::new(Seeded::new(self.decisions)),
             health: watch::channel(Health::default()).1,

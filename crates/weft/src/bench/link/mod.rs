@@ -2,10 +2,9 @@
 //! the log. What is counted is reading the demographics, finding, comparing, deciding and remembering; making the records
 //! is not. The truth is known, so the figures tell too how well it was done.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+mod score;
+
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
@@ -13,11 +12,12 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinHandle;
 use weft_link::{Decision, Features, Index, Model};
 use weft_log::{Draft, Same};
-use weft_model::{Clock, Payload, PersonId, Position, Pseudonym, SourceRecordId, Stream, Verdict};
+use weft_model::{Clock, Payload, Position, Pseudonym, SourceRecordId, Stream, Verdict};
 use weft_synth::{Linkage, LinkageRecord};
 
 use super::{Common, Figures, bed};
 use crate::{stores, system::SystemClock};
+use score::Truth;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -37,6 +37,7 @@ const BATCH: usize = 1000;
 pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
     let population = Linkage::generate(options.common.seed, options.people as usize);
+    let mut truth = Truth::new(&population);
     let before = resident_bytes()?;
     let mut linker = Linker::new()?;
     let mut records = population.records();
@@ -48,20 +49,16 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
             break;
         }
         let start = on_cpu_time()?;
-        for record in &batch {
-            linker.hear(record)?;
-        }
+        let decisions: Vec<Decision> = batch.iter().map(|record| linker.hear(record)).collect();
         on_cpu += on_cpu_time()?.saturating_sub(start);
+        batch.iter().zip(&decisions).for_each(|(record, decision)| truth.hear(record, decision));
     }
+    let index_bytes = resident_bytes()?.saturating_sub(before).saturating_sub(truth.bytes());
     figures.add("people", population.len() as f64, "");
-    linker.tell(&mut figures)?;
-    let heard = linker.truth.len() as f64;
-    figures.add("records_per_second_of_cpu", heard / on_cpu.as_secs_f64(), "1/s");
-    figures.add(
-        "index_bytes",
-        resident_bytes()?.saturating_sub(before).saturating_sub(linker.truth_bytes()) as f64,
-        "B",
-    );
+    linker.tell(&mut figures);
+    figures.add("records_per_second_of_cpu", truth.records() as f64 / on_cpu.as_secs_f64(), "1/s");
+    figures.add("index_bytes", index_bytes as f64, "B");
+    truth.tell(&linker.index, &population, &mut figures)?;
     if options.logged > 0 {
         drop(linker);
         logged(&options, &population, &mut figures).await?;
@@ -83,7 +80,7 @@ async fn logged(options: &Options, population: &Linkage, figures: &mut Figures) 
     for batch in records.chunks(BATCH) {
         let mut drafts = Vec::with_capacity(batch.len());
         for record in batch {
-            let decision = linker.hear(record)?;
+            let decision = linker.hear(record);
             drafts.push(draft(record, decision, Stream::Feed.partition(0).at(offset)));
             offset += 1;
         }
@@ -123,16 +120,14 @@ fn draft(record: &LinkageRecord, decision: Decision, cause: Position) -> Draft {
     }
 }
 
-/// A linker without its role, and what it made of whom.
+/// A linker without its role.
 struct Linker {
     index: Index,
     model: Model,
+    heard: u64,
     took: Duration,
     nanos: Histogram<u32>,
     candidates: u64,
-    reviews: u64,
-    /// Whom each record is really about, in the order of arrival.
-    truth: Vec<(u32, u8)>,
 }
 
 impl Linker {
@@ -140,37 +135,33 @@ impl Linker {
         Ok(Self {
             index: Index::new(),
             model: Model::shipped().context("the model that ships")?,
+            heard: 0,
             took: Duration::ZERO,
             nanos: Histogram::new_with_bounds(1, 10_000_000_000, 3)?,
             candidates: 0,
-            reviews: 0,
-            truth: Vec::new(),
         })
     }
 
-    fn hear(&mut self, record: &LinkageRecord) -> anyhow::Result<Decision> {
+    fn hear(&mut self, record: &LinkageRecord) -> Decision {
         let pseudonym = pseudonym(record);
         let start = Instant::now();
         let options = weft_link::Options { test_numbers_are_evidence: true };
-        let known = self.index.len() + 1;
-        let (features, candidates) =
+        let (features, candidates, setting) =
             self.index.hear(pseudonym, Features::from_demographics(&record.demographics, &options));
-        let decision = weft_link::decide(pseudonym, features, None, &candidates, known, &self.model);
+        let decision = weft_link::decide(pseudonym, features, None, &candidates, setting, &self.model);
         self.index.apply(pseudonym, &decision);
         let took = start.elapsed();
+        self.heard += 1;
         self.took += took;
         self.nanos.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         self.candidates += u64::from(decision.candidates);
-        self.reviews += u64::from(!decision.review.is_empty());
-        self.truth.push((record.person, record.turn));
-        Ok(decision)
+        decision
     }
 
-    fn tell(&self, figures: &mut Figures) -> anyhow::Result<()> {
-        let records = self.truth.len() as f64;
+    fn tell(&self, figures: &mut Figures) {
+        let records = self.heard as f64;
         let micros = |quantile| self.nanos.value_at_quantile(quantile) as f64 / 1000.0;
         let (keys, skipped) = self.index.keys();
-        let (precision, recall, mixed) = self.score()?;
         figures.add("records", records, "");
         figures.add("records_per_second", records / self.took.as_secs_f64(), "1/s");
         figures.add("p50", micros(0.5), "us");
@@ -178,38 +169,6 @@ impl Linker {
         figures.add("candidates_per_record", self.candidates as f64 / records, "");
         figures.add("keys", keys as f64, "");
         figures.add("keys_skipped", skipped as f64, "");
-        figures.add("persons", self.index.persons() as f64, "");
-        figures.add("precision_percent", precision * 100.0, "%");
-        figures.add("recall_percent", recall * 100.0, "%");
-        figures.add("mixed_persons_per_100000", mixed, "");
-        figures.add("review_percent", self.reviews as f64 * 100.0 / records, "%");
-        Ok(())
-    }
-
-    /// Precision and recall over pairs of records, and persons of 100,000 that hold records of several people.
-    fn score(&self) -> anyhow::Result<(f64, f64, f64)> {
-        let mut both: HashMap<(PersonId, u32), u64> = HashMap::new();
-        let (mut persons, mut people) = (HashMap::<PersonId, (u64, u32, bool)>::new(), HashMap::<u32, u64>::new());
-        for (person, turn) in &self.truth {
-            let found = self.index.person_of(of(*person, *turn)).context("a record was lost")?;
-            *both.entry((found, *person)).or_default() += 1;
-            *people.entry(*person).or_default() += 1;
-            let (count, first, is_mixed) = persons.entry(found).or_insert((0, *person, false));
-            *count += 1;
-            *is_mixed |= first != person;
-        }
-        let pairs = |n: &u64| n * n.saturating_sub(1) / 2;
-        let right: u64 = both.values().map(pairs).sum();
-        let linked: u64 = persons.values().map(|(count, ..)| pairs(count)).sum();
-        let true_pairs: u64 = people.values().map(pairs).sum();
-        let mixed = persons.values().filter(|(.., is_mixed)| *is_mixed).count();
-        let share = |of: u64| right as f64 / of.max(1) as f64;
-        Ok((share(linked), share(true_pairs), mixed as f64 * 100_000.0 / persons.len().max(1) as f64))
-    }
-
-    /// What only scoring needs.
-    fn truth_bytes(&self) -> u64 {
-        (self.truth.capacity() * size_of::<(u32, u8)>()) as u64
     }
 }
 

@@ -1,0 +1,140 @@
+//! What a comparison is held against besides coincidence: rules that forbid a link, and people who share much with a person and
+//! are somebody else. Each is a row of the waterfall.
+
+use crate::{
+    Features, Model, Setting,
+    compare::{Check, Comparison},
+    features::{Birth, Sex},
+    field::{Field, Level},
+};
+
+/// Adds the rows of all rules that apply.
+pub(crate) fn apply(found: &mut Comparison, a: &Features, b: &Features, setting: Setting, model: &Model) {
+    if found.number_agrees() {
+        found.check = cross_check(found);
+        match found.check {
+            Check::Passed => {}
+            Check::Unchecked => found.add("cross-check", "unchecked", model.veto),
+            Check::Disagrees | Check::LookedAt => found.add("cross-check", "disagrees", model.veto),
+        }
+    } else if a.pseudo_person || b.pseudo_person {
+        found.add("pseudo-person", "never-by-likeness", model.veto);
+    }
+    let died_before = |one: Birth, other: Birth| one.is_full() && other.is_full() && one < other;
+    if died_before(a.death, b.birth) || died_before(b.death, a.birth) {
+        found.add("born-after-death", "impossible", model.veto);
+    }
+    let is_registered = a.is_registered() || b.is_registered();
+    let population = model.population(setting.records);
+    let name_differs = [Field::Family, Field::Given].iter().any(|field| found.level(*field) == Level::Differs);
+    // However few of them a node knows, registered people are of a large population. And so is, where people have families, who
+    // has another name: strangers do, and they are not only those whom the node knows.
+    let is_anybody = is_registered || setting.households && name_differs;
+    let population = if is_anybody { population.min(0) } else { population };
+    if is_registered || setting.households {
+        among_families(found, a, b, setting, population, model);
+    }
+    found.add("population", "records-known", population);
+}
+
+/// The rows where members of one household are to be expected.
+fn among_families(
+    found: &mut Comparison,
+    a: &Features,
+    b: &Features,
+    setting: Setting,
+    population: i32,
+    model: &Model,
+) {
+    if is_nobody_s_own(found) {
+        found.add("person", "nothing-agrees", model.veto);
+    }
+    let is_alike = |field, levels: &[Level]| levels.contains(&found.level(field));
+    if is_alike(Field::Family, &[Level::Exact, Level::Near])
+        && is_alike(Field::Given, &[Level::Exact, Level::Nickname, Level::Near])
+    {
+        found.add("names", "go-together", model.names_together);
+    }
+    let of_an_age = a.birth.year.abs_diff(b.birth.year) < GENERATION_YEARS_MIN && a.birth.is_told();
+    let is_woman = a.sex == Sex::Female || b.sex == Sex::Female;
+    // Sons have their fathers' names; daughters hardly ever their mothers'.
+    let may_be_namesake = !of_an_age && !is_woman && setting.births;
+    guard(found, may_be_namesake, population, model);
+}
+
+/// Neither the given name nor the birth date speaks for one person, and no source has numbered the person: what else agrees, a
+/// whole house shares.
+fn is_nobody_s_own(found: &Comparison) -> bool {
+    let is_numbered = [Field::Number, Field::Identifier, Field::Local].iter().any(|field| found.weight(*field) > 0);
+    !is_numbered && found.weight(Field::Given) <= 0 && found.weight(Field::Birth) <= 0
+}
+
+/// Parents and children are at least so far apart.
+const GENERATION_YEARS_MIN: u16 = 12;
+
+/// What people of one household share.
+const HOUSEHOLD: [Field; 8] = [
+    Field::Family,
+    Field::Postcode,
+    Field::House,
+    Field::Street,
+    Field::City,
+    Field::Region,
+    Field::Phone,
+    Field::Email,
+];
+
+/// A link must be a better explanation than a member of the household, a twin, or a parent or child of the same name: each
+/// shares some rows by nature, and is rarer than a stranger, however many strangers there are. One row brings the score
+/// down to the strongest of them.
+fn guard(found: &mut Comparison, may_be_namesake: bool, population: i32, model: &Model) {
+    let is_other_name = found.level(Field::Given) == Level::Differs && !found.number_agrees();
+    let is_born_alike = matches!(found.level(Field::Birth), Level::Exact | Level::Swapped | Level::Digit);
+    let is_family = matches!(found.level(Field::Family), Level::Exact | Level::Near | Level::Part | Level::Sound);
+    if is_other_name && is_born_alike && is_family && found.level(Field::Identifier) != Level::Exact {
+        found.add("twin", "another-given-name", model.veto);
+        return;
+    }
+    // What differs among these says as little against the one as against the other.
+    let household: i32 = HOUSEHOLD.iter().map(|field| found.weight(*field)).sum();
+    let birth = found.agreeing(&[Field::Birth]);
+    let names = found.agreeing(&[Field::Given, Field::Middle, Field::Sex]);
+    // Who shares the family name anyhow makes nothing of names that go together.
+    let coincidence = population + found.rule("names");
+    let rivals = [
+        ("household-member", model.rivals.household - household - coincidence),
+        ("twin", model.rivals.twin - household - birth - coincidence),
+        ("namesake", model.rivals.namesake - household - names - coincidence),
+    ];
+    let possible = rivals.into_iter().filter(|(rival, _)| may_be_namesake || *rival != "namesake");
+    if let Some((rival, weight)) = possible.min_by_key(|(_, weight)| *weight).filter(|(_, w)| *w < 0) {
+        found.add("rival", rival, weight);
+    }
+}
+
+/// The check of the Master Person Service, with two exceptions that its records taught: a changed family name passes where
+/// birth date and given name agree, and another given name never passes, for twins have one birth date.
+fn cross_check(found: &Comparison) -> Check {
+    use Level::{Absent, Differs, Digit, Exact, Month, OnePart, Outcode, Swapped, TwoParts, Unnamed, Year};
+    let (birth, family, given) = (found.level(Field::Birth), found.level(Field::Family), found.level(Field::Given));
+    let is_near = matches!(found.level(Field::Postcode), Exact | Outcode);
+    match (birth, family, given) {
+        (OnePart | Differs, ..) | (_, _, Differs) => Check::Disagrees,
+        (Exact, Differs, Exact | Level::Nickname | Level::Near) => Check::Passed,
+        (_, Differs, _) => Check::Disagrees,
+        // One name is missing: the other with the birth date, or the outcode, stands in.
+        (Exact, Exact, Absent | Unnamed) | (Exact, Absent, Exact) if found.level(Field::Sex) != Differs => {
+            Check::Passed
+        }
+        (Exact | Swapped | Digit | TwoParts | Month, Absent, _)
+        | (Exact | Swapped | Digit | TwoParts | Month, _, Absent | Unnamed)
+            if is_near =>
+        {
+            Check::Passed
+        }
+        (Year, Exact | Level::Near, Exact | Level::Nickname | Level::Near) if is_near => Check::Passed,
+        (Absent | Year, ..) | (_, Absent, _) | (_, _, Absent | Unnamed) => Check::Unchecked,
+        (Exact | Swapped | Digit | TwoParts | Month, ..) => Check::Passed,
+        _ => Check::Unchecked,
+    }
+}
