@@ -15,6 +15,7 @@
 //! one is at the brokers, the next is decided.
 
 mod client;
+mod evidence;
 mod inbox;
 mod produce;
 mod read;
@@ -38,6 +39,7 @@ use client::Client;
 use inbox::Inbox;
 use write::KafkaWriter;
 
+pub use evidence::KafkaEvidence;
 pub use read::Kafka;
 pub use topics::{Setting, TopicReport};
 
@@ -72,8 +74,6 @@ pub struct KafkaOptions {
 }
 
 impl KafkaOptions {
-    /// The schema that a log has unless it is told otherwise.
-    pub const SCHEMA: &'static str = "weft_log";
     /// How long an event may be on its way unless that is told otherwise.
     pub const DELIVER_WITHIN: Duration = Duration::from_secs(15);
 }
@@ -136,7 +136,7 @@ impl Parts {
         let client = Client::new(options)?;
         let cluster = topics::ensure(&client, options, create).await?;
         let pool = schema::open(options, &cluster, create).await?;
-        let vault = Vault::open_shared(&options.keys, KeyTable::new(pool.clone()), Arc::clone(&options.random));
+        let vault = Vault::open_shared(&options.keys, KeyTable::new(pool.clone()), Arc::clone(&options.random), create);
         let vault = Arc::new(vault.await.map_err(|source| client.unavailable(source))?);
         let mut sizes = PerPartition::zero(partitions);
         for partition in partitions.all() {

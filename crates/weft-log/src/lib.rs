@@ -66,7 +66,7 @@ pub use event_proof::{EventProof, ProofError, ProveError, Proven, prove};
 pub use evidence::{Evidence, Extent, Indexed, KeySlot, LogEvidence};
 pub use follow::Follower;
 #[cfg(feature = "kafka")]
-pub use kafka::{Kafka, KafkaLog, KafkaOptions, Setting, TopicReport};
+pub use kafka::{Kafka, KafkaEvidence, KafkaLog, KafkaOptions, Setting, TopicReport};
 pub use log::Log;
 pub use memory::{Memory, MemoryLog};
 pub use merkle::leaf_hash;
@@ -143,6 +143,16 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Stops taking appends, makes what was taken durable, and releases files. Later calls fail as unavailable.
     async fn close(&self);
+}
+
+/// What a log stands on, apart from its promises: asked each second by whoever tells how a node is, and so cheap.
+#[async_trait]
+pub trait Reachable: Send + Sync + 'static {
+    /// Whether everything that the log needs answers now: its file, or brokers and database.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] says what does not.
+    async fn check(&self) -> Result<(), ReadError>;
 }
 
 /// A log that several roles share.

@@ -12,7 +12,7 @@ use weft_model::{
 };
 
 use crate::{
-    AppendError, Draft, EventLog, OpenError, ReadError, ReadLimit, Receipt, Same, Statistics, Stored, Vault,
+    AppendError, Draft, EventLog, OpenError, Reachable, ReadError, ReadLimit, Receipt, Same, Statistics, Stored, Vault,
     batch::{Body, Entry, Head, SameEntry},
     error::{Cause, Closed, ReadOnly},
     keys::KeySlots,
@@ -133,17 +133,6 @@ impl<S: Storage> Log<S> {
         &self.storage
     }
 
-    /// Whether everything that the log needs answers now: brokers and database, where it has them.
-    ///
-    /// # Errors
-    /// [`ReadError::Unavailable`] says what does not.
-    pub async fn check(&self) -> Result<(), ReadError> {
-        if *self.closing.borrow() {
-            return Err(ReadError::Unavailable(Closed.into()));
-        }
-        self.storage.check().await
-    }
-
     async fn seal(&self, draft: Draft) -> Result<Entry, AppendError> {
         let Shared { vault, names, keys, tail, .. } = &*self.shared;
         let event_id = names.event_id(&draft);
@@ -195,6 +184,16 @@ impl<S: Storage> Log<S> {
             (_, slot) => Body::Sealed(unsealed.seal(vault, slot.unwrap_or(GENERAL_SLOT))?),
         };
         Ok(Entry { head: Head { partition, event_id, same }, body })
+    }
+}
+
+#[async_trait]
+impl<S: Storage> Reachable for Log<S> {
+    async fn check(&self) -> Result<(), ReadError> {
+        if *self.closing.borrow() {
+            return Err(ReadError::Unavailable(Closed.into()));
+        }
+        self.storage.check().await
     }
 }
 

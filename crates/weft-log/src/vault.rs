@@ -187,22 +187,23 @@ impl Vault {
         Ok(Self::new(dir, wrap, random, Slots::File(file), general, names))
     }
 
-    /// Opens a vault whose slots lie in a database, with the node key in `dir`; makes the keys of the whole log where there
-    /// are none, however many nodes do so at once.
+    /// Opens a vault whose slots lie in a database, with the node key in `dir`. Where there are no keys of the whole log they
+    /// are made if `create` says so, however many nodes do so at once; else they are missed.
     #[cfg(feature = "kafka")]
-    pub(crate) async fn open_shared(dir: &Path, table: KeyTable, random: Arc<dyn Random>) -> Result<Self, VaultError> {
+    pub(crate) async fn open_shared(
+        dir: &Path,
+        table: KeyTable,
+        random: Arc<dyn Random>,
+        create: bool,
+    ) -> Result<Self, VaultError> {
         let wrap = wrapping_key(&read_node_key(&node_path(dir))?, dir)?;
         let whole_log = [GENERAL_SLOT, NAMES_SLOT];
-        for slot in whole_log {
+        for slot in whole_log.into_iter().filter(|_| create) {
             table.insert_new(slot, &wrap_new(&wrap, &*random, slot, dir)?).await?;
         }
-        let mut keys = [[0; 32]; 2];
-        for (slot, wrapped) in table.read(&whole_log).await? {
-            if let Some(key) = usize::try_from(slot).ok().and_then(|slot| keys.get_mut(slot)) {
-                *key = unwrap(&wrap, slot, wrapped, dir)?;
-            }
-        }
-        let [general, names] = keys;
+        let stored: HashMap<u64, Slot> = table.read(&whole_log).await?.into_iter().collect();
+        let key = |slot| unwrap(&wrap, slot, *stored.get(&slot).ok_or(VaultError::Absent { slot })?, dir);
+        let (general, names) = (key(GENERAL_SLOT)?, key(NAMES_SLOT)?);
         Ok(Self::new(dir, wrap, random, Slots::Table(table), general, names))
     }
 

@@ -26,7 +26,7 @@ use std::{
 use weft_model::{Partition, Pseudonym};
 
 use crate::{
-    Evidence, Extent, PublicKey, ReadError, Taken, TreeHead, Vault,
+    Evidence, Extent, PublicKey, ReadError, Taken, TreeHead, Vault, VaultError,
     cut::{CUTS, Root},
     names::Names,
 };
@@ -36,8 +36,8 @@ use event::{Opening, unusable_key};
 
 /// Damages that are listed; more are counted.
 const DAMAGES_MAX: usize = 1000;
-/// Rows of the key table that are read at once.
-const KEY_ROWS: usize = 1 << 16;
+/// Rows of the key table that are read at once: fewer than the keys that a vault remembers.
+const KEY_ROWS: usize = 1 << 14;
 
 /// What to verify with.
 pub struct VerifyOptions {
@@ -85,6 +85,9 @@ pub enum VerifyError {
     /// It cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The keys cannot be read.
+    #[error(transparent)]
+    Keys(#[from] VaultError),
     /// A task of the verification itself failed.
     #[error("a part of the verification failed")]
     Task(#[from] tokio::task::JoinError),
@@ -208,6 +211,8 @@ async fn opening(
         // A pseudonym of another length is found missing where its record's events are.
         let whole = rows.iter().filter_map(|row| Some((Pseudonym::from_bytes(&row.record).ok()?, row.slot)));
         table.extend(whole);
+        #[cfg(feature = "kafka")]
+        vault.load(rows.iter().map(|row| row.slot)).await?;
         let vault = Arc::clone(vault);
         let unusable = move || rows.iter().filter_map(|row| unusable_key(&vault.key(row.slot).err()?)).collect();
         let unusable: Vec<Damage> = tokio::task::spawn_blocking(unusable).await?;

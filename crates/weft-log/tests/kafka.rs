@@ -15,8 +15,8 @@ use std::{
 use futures::future::join_all;
 use sqlx::{Connection, PgConnection, Row};
 use weft_log::{
-    AppendError, EventLog, KafkaLog, KafkaOptions, OpenError, OpenLogError, Receipt, SharedLog, Stored, Vault, header,
-    suite,
+    AppendError, EventLog, KafkaLog, KafkaOptions, OpenError, OpenLogError, Reachable, Receipt, SharedLog, Stored,
+    Vault, header, suite,
 };
 use weft_model::{EventId, Stream, Verdict};
 

@@ -30,8 +30,9 @@ pub struct Leases {
     owner: String,
 }
 
+/// Where leases are, and what else is known of living processes.
 #[derive(Debug, Clone)]
-struct Store {
+pub(crate) struct Store {
     pool: PgPool,
     /// Of the read model; the leases are in a schema beside it, for they outlive a rebuild.
     schema: String,
@@ -122,6 +123,11 @@ impl Leases {
         }
     }
 
+    /// Where they are; None on SQLite.
+    pub(crate) fn into_store(self) -> Option<Store> {
+        self.store
+    }
+
     /// True where partitions are shared with other processes.
     pub(crate) fn shared(&self) -> bool {
         self.store.is_some()
@@ -177,8 +183,12 @@ async fn renew(store: Store, owner: String, task: String, epoch: i64, lost: Canc
 }
 
 impl Store {
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
     /// A text that names the schema of the leases as `{lease}`.
-    fn text(&self, sql: &str) -> String {
+    pub(crate) fn text(&self, sql: &str) -> String {
         sql.replace("{lease}", &format!("{}_lease", self.schema)).replace("{seconds}", &LEASE_SECONDS.to_string())
     }
 
@@ -194,6 +204,16 @@ impl Store {
              CREATE TABLE IF NOT EXISTS {lease}.member (
                  owner text PRIMARY KEY,
                  until timestamptz NOT NULL
+             ) WITH (fillfactor = 50);
+             CREATE TABLE IF NOT EXISTS {lease}.listener (
+                 owner text NOT NULL,
+                 feed text NOT NULL,
+                 state text NOT NULL,
+                 address text NOT NULL,
+                 connections bigint NOT NULL,
+                 problem text NOT NULL,
+                 until timestamptz NOT NULL,
+                 PRIMARY KEY (owner, feed)
              ) WITH (fillfactor = 50)",
         );
         let mut tx = self.pool.begin().await?;

@@ -87,6 +87,22 @@ impl ReadModel {
         }
     }
 
+    /// Takes the read model at `location` away, if there is one, and whatever it holds: it is a function of the log, and can
+    /// be made again from there.
+    ///
+    /// # Errors
+    /// [`OpenModelError::Store`].
+    pub async fn remove(location: &Location) -> Result<(), OpenModelError> {
+        match location {
+            Location::Sqlite(path) => {
+                let failed = |error| StoreError::Unavailable(sqlx::Error::Io(error));
+                let failed = |error| OpenModelError::Store { location: location.clone(), source: failed(error) };
+                sqlite::remove(path).map_err(failed)
+            }
+            Location::Postgres { url, schema } => postgres::remove(url, schema, location).await,
+        }
+    }
+
     pub(crate) async fn open_as(location: Location, mode: Mode) -> Result<Self, OpenModelError> {
         let (mut writer, readers) = match &location {
             Location::Sqlite(path) => {

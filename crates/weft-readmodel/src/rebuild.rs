@@ -65,7 +65,7 @@ pub async fn rebuild(
     let report = build(log, &target, upto, repeats, fill::sqlite::LIMITS).await;
     if report.is_err() {
         // Whatever there is of it is no read model; the error says why there is none.
-        let _ = remove(&target).await;
+        let _ = ReadModel::remove(&target).await;
     }
     report
 }
@@ -145,16 +145,6 @@ async fn exists(target: &Location) -> Result<bool, ProjectError> {
     match target {
         Location::Sqlite(path) => Ok(path.exists()),
         Location::Postgres { url, schema } => Ok(postgres::exists(url, schema, target).await?),
-    }
-}
-
-async fn remove(target: &Location) -> Result<(), ProjectError> {
-    match target {
-        Location::Sqlite(path) => {
-            let _ = fs::remove_file(path);
-            Ok(())
-        }
-        Location::Postgres { url, schema } => Ok(postgres::remove(url, schema, target).await?),
     }
 }
 

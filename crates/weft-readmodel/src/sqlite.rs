@@ -57,6 +57,19 @@ pub(crate) async fn close(mut writer: SqliteConnection) -> Result<(), StoreError
     Ok(writer.close().await?)
 }
 
+/// Takes the file at `path` away with what SQLite keeps beside it; what is not there is gone already.
+pub(crate) fn remove(path: &Path) -> std::io::Result<()> {
+    for beside in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(beside);
+        match std::fs::remove_file(name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Makes a file that was rebuilt a live one.
 pub(crate) async fn go_live(writer: &mut SqliteConnection) -> Result<(), StoreError> {
     sqlx::query("PRAGMA journal_mode = WAL").execute(writer).await?;

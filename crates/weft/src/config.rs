@@ -78,6 +78,9 @@ pub(crate) struct Kafka {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Postgres {
     pub(crate) url: Secret,
+    /// What the names of its schemas begin with: sites that share a database each have their own.
+    #[serde(default = "default_schema")]
+    schema: String,
 }
 
 /// A text that may hold a password: it is shown to nobody.
@@ -124,6 +127,16 @@ impl Config {
 
     /// Refuses what can only go wrong later.
     fn check_backends(&self) -> anyhow::Result<()> {
+        if let Some(Postgres { schema, .. }) = &self.postgres {
+            let letter = |c: char| c.is_ascii_lowercase() || c == '_';
+            let named = schema.starts_with(letter) && schema.chars().all(|c| letter(c) || c.is_ascii_digit());
+            if !named || schema.len() > SCHEMA_LENGTH_MAX {
+                bail!(
+                    "postgres.schema begins the names of schemas: 1 to {SCHEMA_LENGTH_MAX} lower-case letters, digits and \
+                     underscores, no digit first"
+                );
+            }
+        }
         let Some(kafka) = &self.kafka else { return Ok(()) };
         if self.postgres.is_none() {
             bail!(
@@ -173,6 +186,18 @@ impl Kafka {
     }
 }
 
+impl Postgres {
+    /// The schema of the read model.
+    pub(crate) fn model_schema(&self) -> String {
+        format!("{}_model", self.schema)
+    }
+
+    /// The schema of the log's inbox and keys.
+    pub(crate) fn log_schema(&self) -> String {
+        format!("{}_log", self.schema)
+    }
+}
+
 impl Secret {
     /// The text itself, for whoever connects with it.
     pub(crate) fn reveal(&self) -> &str {
@@ -193,6 +218,12 @@ impl fmt::Debug for Properties {
 }
 
 const FEED_PARTITIONS_MAX: u32 = 1024;
+/// What is added to it must still be the name of a schema.
+const SCHEMA_LENGTH_MAX: usize = 30;
+
+fn default_schema() -> String {
+    "weft".to_owned()
+}
 
 fn default_prefix() -> String {
     "weft".to_owned()
@@ -247,7 +278,9 @@ mod tests {
         );
         assert_eq!((kafka.replication, kafka.min_insync_replicas()), (3, 2));
         assert!(kafka.properties.0.contains_key("sasl.password"));
-        assert!(config.postgres.unwrap().url.reveal().starts_with("postgres://"));
+        let postgres = config.postgres.unwrap();
+        assert!(postgres.url.reveal().starts_with("postgres://"));
+        assert_eq!((postgres.model_schema().as_str(), postgres.log_schema().as_str()), ("weft_model", "weft_log"));
     }
 
     #[test]
@@ -263,6 +296,9 @@ mod tests {
             ("prefix = \"a b\"", "kafka.prefix"),
         ] {
             refuse(&format!("{GOOD}{KAFKA}{wrong}\n{POSTGRES}"), wanted);
+        }
+        for wrong in ["", "1st", "Weft", "we-ft", &"w".repeat(SCHEMA_LENGTH_MAX + 1)] {
+            refuse(&format!("{GOOD}{POSTGRES}schema = \"{wrong}\"\n"), "postgres.schema");
         }
     }
 

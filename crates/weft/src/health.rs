@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weft_api::Health;
-use weft_log::SharedLog;
+use weft_log::Reachable;
 use weft_readmodel::ReadModel;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -16,13 +16,13 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// Looks until `shutdown`, and tells what changes. `model` where the process needs the read model.
 pub(crate) async fn watch(
-    log: SharedLog,
+    log: Arc<dyn Reachable>,
     model: Option<Arc<ReadModel>>,
     told: watch::Sender<Health>,
     shutdown: CancellationToken,
 ) {
     loop {
-        let log_answers = async { log.statistics().await.map(drop).map_err(|e| e.to_string()) };
+        let log_answers = async { log.check().await.map_err(|e| e.to_string()) };
         look("log", log_answers, &told).await;
         if let Some(model) = &model {
             let model_answers = async { model.linker_cursor().await.map(drop).map_err(|e| e.to_string()) };

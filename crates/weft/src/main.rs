@@ -11,6 +11,7 @@ mod health;
 mod lead;
 mod link_models;
 mod linker;
+mod listening;
 mod node;
 mod notary;
 mod output;

@@ -11,9 +11,9 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use weft_connect::{Connector, ConnectorOptions, FeedStatuses, TlsOptions};
-use weft_log::SharedLog;
-use weft_model::Stream;
-use weft_readmodel::{ProjectOptions, ReadModel};
+use weft_log::{Reachable, SharedLog};
+use weft_model::{Cut, Stream};
+use weft_readmodel::{Listening, ProjectOptions, ReadModel};
 
 use crate::{
     commands::reach::Ready,
@@ -21,20 +21,23 @@ use crate::{
     feed_control::NodeFeeds,
     health, lead,
     link_models::NodeModels,
-    linker,
+    linker, listening,
     roles::{Role, Roles},
-    stores,
+    stores::{self, Watched},
     system::{self, SystemClock, SystemRandom},
 };
 
 /// A running node.
 pub(crate) struct Node {
     pub(crate) log: SharedLog,
+    reachable: Arc<dyn Reachable>,
     pub(crate) model: Arc<ReadModel>,
     pub(crate) ready: Ready,
+    /// A name that no other process has.
+    name: String,
     /// Where this process listens for messages.
     connector: Option<Connector>,
-    /// One past the last message that the linker has decided on.
+    /// How many messages the linker has decided on, all partitions together.
     linked: watch::Receiver<u64>,
     health: watch::Sender<weft_api::Health>,
     tasks: Vec<JoinHandle<()>>,
@@ -77,7 +80,7 @@ impl Node {
     async fn open(config: &Config, roles: &Roles) -> anyhow::Result<Self> {
         // Also where log and read model lie elsewhere: the run file and the notary's cache are kept there.
         std::fs::create_dir_all(&config.data).with_context(|| format!("cannot make {}", config.data.display()))?;
-        let log = stores::open_log(config).await?;
+        let Watched { log, reachable } = stores::open_watched_log(config).await?;
         let model = stores::open_model(config).await?;
         Ok(Self {
             ready: Ready {
@@ -88,7 +91,9 @@ impl Node {
                 mllp: BTreeMap::new(),
             },
             log,
+            reachable,
             model: Arc::new(model),
+            name: system::process_name(),
             connector: None,
             linked: watch::channel(0).1,
             health: watch::Sender::new(health::opened(stands_on_model(roles))),
@@ -120,30 +125,29 @@ impl Node {
 
     async fn reach_end(&self) -> anyhow::Result<()> {
         let messages = self.messages().await?;
-        self.visible(messages).await
+        self.visible(&messages).await
     }
 
-    /// How many messages the log has, all partitions together.
-    pub(crate) async fn messages(&self) -> anyhow::Result<u64> {
-        let mut messages = 0;
+    /// How many messages the log has in each partition.
+    pub(crate) async fn messages(&self) -> anyhow::Result<Cut> {
+        let mut messages = Cut::default();
         for partition in self.log.partitions().into_iter().filter(|partition| partition.stream == Stream::Feed) {
-            messages += self.log.size(partition).await?;
+            messages.0.insert(partition, self.log.size(partition).await?);
         }
         Ok(messages)
     }
 
-    /// Waits until so many messages are linked, and they and their links projected.
-    pub(crate) async fn visible(&self, messages: u64) -> anyhow::Result<()> {
-        let _ = self.linked.clone().wait_for(|linked| *linked >= messages).await;
-        let identity = self.log.size(Stream::Identity.partition(0)).await?;
+    /// Waits until these messages are linked, and they and their links projected.
+    pub(crate) async fn visible(&self, messages: &Cut) -> anyhow::Result<()> {
+        let all: u64 = messages.0.values().sum();
+        let _ = self.linked.clone().wait_for(|linked| *linked >= all).await;
+        let identity = Stream::Identity.partition(0);
+        let mut wanted = messages.clone();
+        wanted.0.insert(identity, self.log.size(identity).await?);
         let mut changes = self.model.changes();
         loop {
             changes.borrow_and_update();
-            let known = self.model.known_at();
-            let size = |stream: Stream| -> u64 {
-                known.0.iter().filter(|(partition, _)| partition.stream == stream).map(|(_, size)| size).sum()
-            };
-            if size(Stream::Feed) >= messages && size(Stream::Identity) >= identity {
+            if reaches(&self.model.known_at(), &wanted) {
                 return Ok(());
             }
             changes.changed().await.context("the read model has ended")?;
@@ -172,6 +176,12 @@ impl Node {
         options.tls = config.tls.as_ref().map(read_tls).transpose()?;
         let connector = Connector::start(options);
         connector.caught_up().await.context("cannot follow the registered feeds")?;
+        self.tasks.push(tokio::spawn(listening::tell(
+            self.model.clone(),
+            self.name.clone(),
+            connector.status(),
+            self.shutdown.clone(),
+        )));
         self.connector = Some(connector);
         self.ready.mllp = self.mllp_addresses();
         Ok(())
@@ -179,7 +189,7 @@ impl Node {
 
     fn project(&mut self, config: &Config) {
         let (log, model, shutdown) = (self.log.clone(), self.model.clone(), self.shutdown.clone());
-        let options = ProjectOptions { repeats: stores::repeats(config), owner: system::process_name() };
+        let options = ProjectOptions { repeats: stores::repeats(config), owner: self.name.clone() };
         self.role("project", async move { Ok(weft_readmodel::project(log, model, options, shutdown).await?) });
     }
 
@@ -219,7 +229,7 @@ impl Node {
             allow_remote: config.grpc.allow_remote,
             log: self.log.clone(),
             model: self.model.clone(),
-            feeds: Arc::new(NodeFeeds::new(self.statuses())),
+            feeds: Arc::new(NodeFeeds::new(self.statuses(), self.heard())),
             link_models: Arc::new(NodeModels::new().context("the model that ships")?),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
@@ -248,8 +258,16 @@ impl Node {
 
     fn watch_health(&mut self, roles: &Roles) {
         let model = stands_on_model(roles).then(|| self.model.clone());
-        let watching = health::watch(self.log.clone(), model, self.health.clone(), self.shutdown.clone());
+        let watching = health::watch(self.reachable.clone(), model, self.health.clone(), self.shutdown.clone());
         self.tasks.push(tokio::spawn(watching));
+    }
+
+    /// What the listeners of other processes are doing; nothing where there are no others.
+    fn heard(&mut self) -> watch::Receiver<Vec<Listening>> {
+        let (told, heard) = watch::channel(Vec::new());
+        let hearing = listening::hear(self.model.clone(), self.name.clone(), told, self.shutdown.clone());
+        self.tasks.push(tokio::spawn(hearing));
+        heard
     }
 
     /// What this process's listeners are doing; nothing where it has none.
@@ -266,6 +284,11 @@ impl Node {
             }
         }));
     }
+}
+
+/// Whether `cut` holds of every partition as much as `wanted`.
+pub(crate) fn reaches(cut: &Cut, wanted: &Cut) -> bool {
+    wanted.0.iter().all(|(partition, size)| cut.size(*partition) >= *size)
 }
 
 /// Receiving alone goes on while the read model is away.

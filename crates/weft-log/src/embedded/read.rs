@@ -84,6 +84,10 @@ impl Storage for Sqlite {
         Ok(Statistics::from_counts(Partitions::SINGLE, counts, &feeds, disk_bytes(&self.dir)))
     }
 
+    async fn check(&self) -> Result<(), ReadError> {
+        self.size(Stream::Control.partition(0)).await.map(drop)
+    }
+
     async fn close(&self) {
         self.readers.close().await;
     }

@@ -81,6 +81,15 @@ impl Client {
 
     /// A consumer that is assigned nothing yet. It belongs to no group: places are kept by whoever reads.
     pub(super) fn consumer(&self) -> Result<StreamConsumer, KafkaError> {
+        self.consuming().create()
+    }
+
+    /// One for whoever looks for damage: bytes whose sums do not fit are given too, and it is told where a partition ends.
+    pub(super) fn auditor(&self) -> Result<StreamConsumer, KafkaError> {
+        self.consuming().set("check.crcs", "false").set("enable.partition.eof", "true").create()
+    }
+
+    fn consuming(&self) -> ClientConfig {
         let mut config = self.config.clone();
         config
             .set("group.id", &*self.prefix)
@@ -95,7 +104,7 @@ impl Client {
             .set("receive.message.max.bytes", (MESSAGE_BYTES_MAX * 2).max(100_000_000).to_string())
             .set("fetch.max.bytes", MESSAGE_BYTES_MAX.to_string())
             .set("queued.max.messages.kbytes", AHEAD_KIB);
-        config.create()
+        config
     }
 
     /// How many events a partition has.

@@ -74,6 +74,11 @@ pub(super) async fn ensure(client: &Client, options: &KafkaOptions, create: bool
             });
         }
     }
+    cluster(client).await
+}
+
+/// The name of the cluster.
+pub(super) async fn cluster(client: &Client) -> Result<String, OpenLogError> {
     let asking = client.asking().map_err(|source| client.unavailable(source))?;
     let cluster = spawn_blocking(move || asking.client().fetch_cluster_id(ASK_WITHIN)).await;
     cluster.ok().flatten().ok_or_else(|| client.unavailable("brokers do not say which cluster they are"))
@@ -143,6 +148,11 @@ async fn make(client: &Client, options: &KafkaOptions) -> Result<(), OpenLogErro
         }
     }
     Ok(())
+}
+
+/// How many partitions a topic has; none where there is no such topic.
+pub(super) async fn partitions(client: &Client, topic: &str) -> Result<u32, Cause> {
+    Ok(shape(client, topic).await?.map_or(0, |(partitions, _)| partitions))
 }
 
 /// Partitions and copies of a topic; None where there is no such topic.

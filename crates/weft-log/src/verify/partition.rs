@@ -58,6 +58,11 @@ pub(super) async fn walk(
         // A task of its own: reading and checking go on while the caller is at the tree.
         tokio::spawn(async move {
             let page = read::page(&*evidence, range).await?;
+            #[cfg(feature = "kafka")]
+            if let Some(opening) = &opening {
+                // Keys that lie in a database are fetched for the whole page.
+                opening.vault.load(page.events.iter().flat_map(|stored| crate::seal::key_slots(&stored.bytes))).await?;
+            }
             Ok::<_, VerifyError>(tokio::task::spawn_blocking(move || check(page, opening.as_deref())).await?)
         })
     });
@@ -224,7 +229,7 @@ impl Walk<'_> {
             next = last.position.offset + 1;
             for stored in &page {
                 let Some(indexed) = look_up(evidence, stored).await? else { return Ok(Vec::new()) };
-                if indexed != Some(stored.position) {
+                if indexed != Some(stored.position) && !is_repeat(evidence, stored, indexed).await? {
                     misplaced.push((stored.position.offset, indexed));
                 }
             }
@@ -256,6 +261,14 @@ async fn look_up(evidence: &dyn Evidence, stored: &Stored) -> Result<Option<Opti
         Indexed::Absent => Some(None),
         Indexed::NotKept => None,
     })
+}
+
+/// Whether the event lies where the index has it too: what was delivered twice lies in the log twice, and is indexed once.
+async fn is_repeat(evidence: &dyn Evidence, stored: &Stored, indexed: Option<Position>) -> Result<bool, VerifyError> {
+    let Some(first) = indexed.filter(|first| *first < stored.position) else { return Ok(false) };
+    let there = evidence.read(first, ReadLimit { events: 1, ..ReadLimit::PAGE }).await?;
+    let id = |stored: &Stored| header(stored).ok().map(|header| header.event_id);
+    Ok(there.first().is_some_and(|there| there.position == first && id(there) == id(stored)))
 }
 
 /// The tree with these leaves added, if it has this root.

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 use weft_log::{EventProof, VerifyOptions, VerifyReport};
@@ -43,11 +43,12 @@ pub(crate) async fn run(config_file: &Path, options: Options) -> anyhow::Result<
     }
     let config = Config::read(config_file)?;
     let key = notary::public_key(options.key.as_deref(), config_file, Some(&config))?;
-    if options.deep && config.kafka.is_some() {
-        bail!("--deep reads the keys of an embedded log: verify a log on Kafka without it");
-    }
-    let evidence = stores::open_evidence(&config).await?;
-    let deep = if options.deep { Some(stores::open_vault(&config)?) } else { None };
+    let (evidence, deep) = if options.deep {
+        let (evidence, vault) = stores::open_evidence_and_keys(&config).await?;
+        (evidence, Some(vault))
+    } else {
+        (stores::open_evidence(&config).await?, None)
+    };
     let checkpoints = checkpoints(&config, &options)?;
     let start = Instant::now();
     let report = weft_log::verify(evidence, VerifyOptions { key, deep, checkpoints }).await?;
