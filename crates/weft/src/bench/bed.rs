@@ -1,9 +1,10 @@
 //! What a benchmark runs on: a site in a temporary folder, a node in this process, and one feed.
 
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +19,7 @@ use weft_api::client::{self, Clients};
 use weft_connect::{LoadOptions, LoadReport, Messages, MllpClient};
 use weft_log::{Draft, Same, SharedLog};
 use weft_model::{
-    Clock, Payload, SourceRecordId, Verdict,
+    Clock, Payload, Random, SourceRecordId, Verdict,
     proto::{
         api::{RegisterFeedRequest, RequestContext},
         event::FeedRegistered,
@@ -29,12 +30,15 @@ use weft_translate::Profile;
 
 use super::{Common, Figures};
 use crate::{
-    commands::{init, reach::refused},
+    commands::{
+        init,
+        reach::{Ready, refused},
+    },
     config::Config,
     node::Node,
     roles::Roles,
     stores,
-    system::SystemClock,
+    system::{SystemClock, SystemRandom},
 };
 
 /// A site, not yet running.
@@ -55,6 +59,28 @@ impl Site {
         init::run(&init::Options::plain(dir.path().to_owned()))?;
         let config = Config::read(&dir.path().join("weft.toml"))?;
         Ok(Self { dir, config })
+    }
+
+    /// A site whose log is on these brokers and whose rest is in this database, under names that no other run has. They
+    /// stay when the site is gone: an append-only log has no command that takes it away.
+    pub(crate) fn on_services(common: &Common, brokers: &str, postgres: &str) -> anyhow::Result<Self> {
+        let mut site = Self::new(common)?;
+        let name = name_of_run();
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let (brokers, url) = (quoted(brokers), quoted(postgres));
+        let backends = format!(
+            "\n[kafka]\nbrokers = {brokers}\nprefix = \"{name}\"\n\n[postgres]\nurl = {url}\nschema = \"{name}\"\n"
+        );
+        let file = site.config_file();
+        let text = std::fs::read_to_string(&file).context("cannot read the configuration")?;
+        std::fs::write(&file, text + &backends).context("cannot write the configuration")?;
+        site.config = Config::read(&file)?;
+        crate::talk!("on Kafka as topics {name}.*, in PostgreSQL as schemas {name}_*: they stay, drop them by hand");
+        Ok(site)
+    }
+
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.path().join("weft.toml")
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -138,6 +164,11 @@ impl Filler {
         Ok(())
     }
 
+    /// The log that is written to.
+    pub(crate) fn log(&self) -> SharedLog {
+        self.log.clone()
+    }
+
     /// Closes the log. Returns how many messages were written.
     pub(crate) async fn finish(mut self) -> anyhow::Result<u64> {
         self.flush().await?;
@@ -145,7 +176,8 @@ impl Filler {
         Ok(self.written)
     }
 
-    async fn flush(&mut self) -> anyhow::Result<()> {
+    /// Writes what was put and is not written yet.
+    pub(crate) async fn flush(&mut self) -> anyhow::Result<()> {
         self.written += self.log.append(std::mem::take(&mut self.batch)).await?.len() as u64;
         Ok(())
     }
@@ -165,6 +197,71 @@ pub(crate) fn context() -> RequestContext {
         purpose: "direct-care".to_owned(),
         reason: "benchmark on generated people".to_owned(),
     }
+}
+
+/// A name for topics and schemas that no other run has.
+pub(crate) fn name_of_run() -> String {
+    let mut bytes = [0; 4];
+    SystemRandom.fill(&mut bytes);
+    format!("weft_bench_{:08x}", u32::from_be_bytes(bytes))
+}
+
+/// A node as a process of its own. Dropping it kills it.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) ready: Ready,
+}
+
+impl Process {
+    /// Starts this program as a node with these roles, all where none is named, and waits until it is ready.
+    pub(crate) fn serve(site: &Site, roles: &[&str]) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let mut command = Command::new(program);
+        command.arg("--config").arg(site.config_file()).arg("serve").env("WEFT_LOG", "warn").stdout(Stdio::piped());
+        command.args(roles.iter().flat_map(|role| ["--role", *role]));
+        let mut child = command.spawn().context("cannot start a node")?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().context("no stdout of the node")?;
+        let read = BufReader::new(stdout).read_line(&mut line).context("cannot read the node's ready line");
+        let ready = read
+            .and_then(|_| serde_json::from_str(&line).with_context(|| format!("the node did not get ready: {line}")));
+        match ready {
+            Ok(ready) => Ok(Self { child, ready }),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it with SIGKILL; when that was.
+    pub(crate) fn kill(mut self) -> anyhow::Result<Instant> {
+        self.child.kill().context("cannot kill the node")?;
+        let killed = Instant::now();
+        self.child.wait().context("cannot wait for the node")?;
+        Ok(killed)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Processor time that this process has used, in seconds. Source: /proc/self/stat, utime and stime, in hundredths.
+pub(crate) fn cpu_seconds() -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").context("cannot read this process's times")?;
+    // "pid (name) state ...": the name may hold anything, the last bracket ends it.
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let times = after_name.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(times.sum::<Result<f64, _>>().context("times of this process")? / 100.0)
 }
 
 /// Adds the time that one append of 4 KiB and fdatasync takes on this disk: median and 99th percentile of 200.

@@ -4,6 +4,7 @@
 mod bed;
 mod ingest;
 mod link;
+mod project;
 mod query;
 mod rebuild;
 mod restart;
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     Ingest(ingest::Options),
     /// Deciding who is who, with and without writing the decisions to the log
     Link(link::Options),
+    /// Projectors as processes that share the partitions of a log on Kafka
+    Project(project::Options),
     /// Rebuilding the read model from the log
     Rebuild(rebuild::Options),
     /// GetTimeline over gRPC while messages arrive
@@ -47,6 +50,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
     let (json, figures) = match command {
         Command::Ingest(options) => (options.common.json, ingest::run(options).await?),
         Command::Link(options) => (options.common.json, link::run(options).await?),
+        Command::Project(options) => (options.common.json, project::run(options).await?),
         Command::Rebuild(options) => (options.common.json, rebuild::run(options).await?),
         Command::Query(options) => (options.common.json, query::run(options).await?),
         Command::Restart(options) => (options.common.json, restart::run(options).await?),
@@ -61,21 +65,45 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
 
 /// Figures in the order in which they were measured.
 #[derive(Debug, Default)]
-pub(crate) struct Figures(Vec<(&'static str, f64, &'static str)>);
+pub(crate) struct Figures {
+    all: Vec<Figure>,
+    /// What the names of those that are added begin with: where they were measured.
+    place: &'static str,
+}
+
+#[derive(Debug)]
+struct Figure {
+    name: String,
+    value: f64,
+    unit: &'static str,
+}
 
 impl Figures {
-    fn add(&mut self, name: &'static str, value: f64, unit: &'static str) {
+    /// Figures that are added from now on were measured at `place`; their names say so.
+    fn measured_at(&mut self, place: &'static str) {
+        self.place = place;
+    }
+
+    fn add(&mut self, name: &str, value: f64, unit: &'static str) {
         // Three decimals are more than any of these is repeatable to.
-        self.0.push((name, (value * 1000.0).round() / 1000.0, unit));
+        let value = (value * 1000.0).round() / 1000.0;
+        self.all.push(Figure { name: format!("{}{name}", self.place), value, unit });
+    }
+
+    /// Adds how many times the figure `name` without a place the one at `place` is.
+    fn add_ratio(&mut self, name: &str, place: &str) {
+        let value = |name: &str| self.all.iter().find(|figure| figure.name == name).map(|figure| figure.value);
+        if let (Some(here), Some(there)) = (value(name), value(&format!("{place}{name}"))) {
+            self.add(&format!("{place}{name}_ratio"), there / here.max(f64::EPSILON), "");
+        }
     }
 
     fn json(&self) -> Value {
-        let figures =
-            self.0.iter().map(|(name, value, unit)| ((*name).to_owned(), json!({"value": value, "unit": unit})));
+        let figures = self.all.iter().map(|f| (f.name.clone(), json!({"value": f.value, "unit": f.unit})));
         Value::Object(figures.collect::<Map<String, Value>>())
     }
 
     fn text(&self) -> String {
-        self.0.iter().map(|(name, value, unit)| format!("{name:<32} {value:>12} {unit}\n")).collect()
+        self.all.iter().map(|Figure { name, value, unit }| format!("{name:<42} {value:>12} {unit}\n")).collect()
     }
 }

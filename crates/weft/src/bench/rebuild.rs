@@ -1,10 +1,14 @@
-//! `weft bench rebuild`: dropping the read model and making it again from the log.
+//! `weft bench rebuild`: dropping the read model and making it again from the log, in a file and, with `--postgres`, in a
+//! database.
 
 use std::time::Instant;
 
 use super::{Common, Figures, bed};
-use crate::{node::Node, roles::Roles, stores};
 use clap::Args;
+use weft_log::SharedLog;
+use weft_readmodel::{Location, ReadModel, Repeats};
+
+use crate::{node::Node, roles::Roles, stores};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -14,6 +18,9 @@ pub(crate) struct Options {
     /// People that the messages are about
     #[arg(long, default_value_t = 20_000)]
     people: u32,
+    /// Also rebuild from the same log into this database: postgres://USER:PASSWORD@HOST:PORT/DATABASE
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -39,13 +46,33 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
 
     let log = stores::open_log(&site.config).await?;
     let target = site.path().join("rebuilt.db");
-    let report = weft_readmodel::rebuild(log.clone(), &target, None, weft_readmodel::Repeats::Never).await?;
+    rebuild(&log, &live, Location::from(&target), &mut figures).await?;
+    figures.add("read_model_bytes", std::fs::metadata(&target)?.len() as f64, "B");
+    if let Some(url) = options.postgres {
+        const POSTGRES: &str = "postgres_";
+        let location = Location::Postgres { url, schema: bed::name_of_run() };
+        figures.measured_at(POSTGRES);
+        let rebuilt = rebuild(&log, &live, location.clone(), &mut figures).await;
+        ReadModel::remove(&location).await?;
+        rebuilt?;
+        figures.measured_at("");
+        figures.add_ratio("rebuild_events_per_second", POSTGRES);
+    }
+    log.close().await;
+    Ok(figures)
+}
+
+/// Rebuilds at `location`, and compares what is there then with the live read model. The time of processors is this
+/// process's: a database server has its own.
+async fn rebuild(log: &SharedLog, live: &ReadModel, location: Location, figures: &mut Figures) -> anyhow::Result<()> {
+    let cpu = bed::cpu_seconds()?;
+    let report = weft_readmodel::rebuild(log.clone(), &location, None, Repeats::Never).await?;
+    let cpu = bed::cpu_seconds()? - cpu;
     figures.add("events", report.events as f64, "");
     figures.add("rebuild_events_per_second", report.events_per_second(), "1/s");
-    log.close().await;
-    let rebuilt = weft_readmodel::ReadModel::open(&target).await?;
+    figures.add("rebuild_cpu_us_per_event", cpu * 1e6 / report.events as f64, "us");
+    let rebuilt = ReadModel::open(&location).await?;
     let differences = live.differences(&rebuilt, &report.known_at).await?;
     figures.add("tables_that_differ_from_live", differences.len() as f64, "");
-    figures.add("read_model_bytes", std::fs::metadata(&target)?.len() as f64, "B");
-    Ok(figures)
+    Ok(rebuilt.close().await?)
 }

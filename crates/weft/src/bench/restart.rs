@@ -1,16 +1,9 @@
 //! `weft bench restart`: a node as a process of its own, killed with SIGKILL and started again, on a log of a million events.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    time::Instant,
-};
-
 use anyhow::Context;
 use clap::Args;
 
 use super::{Common, Figures, bed};
-use crate::commands::reach::Ready;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -42,39 +35,21 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
         node.stop().await;
     }
     let mut seconds = Vec::new();
-    let (mut child, _) = serve(&site)?;
+    let mut node = bed::Process::serve(&site, &[])?;
     for _ in 0..options.kills {
-        child.kill().context("cannot kill the node")?;
-        let start = Instant::now();
-        child.wait().context("cannot wait for the node")?;
-        let (again, ready) = serve(&site)?;
-        let address: std::net::SocketAddr = ready.mllp.values().next().context("no feed listens")?.parse()?;
+        let killed = node.kill()?;
+        node = bed::Process::serve(&site, &[])?;
+        let address: std::net::SocketAddr = node.ready.mllp.values().next().context("no feed listens")?.parse()?;
         tokio::net::TcpStream::connect(address).await.context("the feed does not accept")?;
-        seconds.push(start.elapsed().as_secs_f64());
-        child = again;
+        seconds.push(killed.elapsed().as_secs_f64());
     }
     // The linker takes its index back in the background: memory is read once it has settled.
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     figures.add("people_stored", f64::from(options.people), "");
-    figures.add("memory_of_node", bed::resident_bytes(child.id())?, "B");
-    child.kill().context("cannot kill the node")?;
-    child.wait().context("cannot wait for the node")?;
+    figures.add("memory_of_node", bed::resident_bytes(node.id())?, "B");
+    node.kill()?;
     seconds.sort_by(f64::total_cmp);
     figures.add("kill_to_listening_median_s", seconds.get(seconds.len() / 2).copied().unwrap_or(0.0), "s");
     figures.add("kill_to_listening_max_s", seconds.last().copied().unwrap_or(0.0), "s");
     Ok(figures)
-}
-
-/// Starts this program as a node, and reads its ready line.
-fn serve(site: &bed::Site) -> anyhow::Result<(Child, Ready)> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let config = site.path().join("weft.toml");
-    let mut command = Command::new(program);
-    command.arg("--config").arg(config).arg("serve").env("WEFT_LOG", "warn").stdout(Stdio::piped());
-    let mut child = command.spawn().context("cannot start a node")?;
-    let mut line = String::new();
-    let stdout = child.stdout.take().context("no stdout of the node")?;
-    BufReader::new(stdout).read_line(&mut line).context("cannot read the node's ready line")?;
-    let ready = serde_json::from_str(&line).with_context(|| format!("the node did not get ready: {line}"))?;
-    Ok((child, ready))
 }
