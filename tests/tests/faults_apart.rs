@@ -1,90 +1,17 @@
-//! Faults under load on Kafka and PostgreSQL with every role a process of its own: kill -9 of each role, of the broker, of
-//! PostgreSQL, and their return.
+//! Faults under load on Kafka and PostgreSQL with every role a process of its own: kill -9 of each role, of one of two
+//! projectors in the middle of a batch, of the broker, of each of three brokers, of PostgreSQL, and their return.
 //!
 //! After each, once it is over: what was acknowledged is in the log as one event, the counts add up, nothing lags, and the read
 //! model equals one that is rebuilt. Not a failure: an event that lies in the log twice under one id, and a message that was
 //! stored and not acknowledged. What is not asserted: how fast anything is, beyond the deadlines of waiting.
 
+mod apart;
 mod common;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use anyhow::Context;
-use common::{FEED, settled};
-use weft_testkit::{KafkaCluster, Launch, Load, Node, PostgresServer, Site, kafka, postgres};
-
-const ROLES: [&str; 5] = ["notary", "connect", "link", "project", "api"];
-const SENDERS: u64 = 4;
-/// Whom the messages of a [`Load`] are about.
-const PATIENTS: u64 = 97;
-
-/// A site, and a process for each role.
-struct Apart {
-    site: Site,
-    nodes: BTreeMap<&'static str, Node>,
-}
-
-impl Apart {
-    fn start(brokers: &str, postgres: &str, replication: u16) -> anyhow::Result<Self> {
-        let site = Site::on_kafka(brokers, postgres, replication)?;
-        let file = site.write("feed.toml", FEED)?;
-        assert_eq!(site.weft(&["feed", "add", &file])?.code, 0);
-        let mut apart = Self { site, nodes: BTreeMap::new() };
-        for role in ROLES {
-            apart.launch(role)?;
-        }
-        Ok(apart)
-    }
-
-    fn launch(&mut self, role: &'static str) -> anyhow::Result<()> {
-        let node = self.site.launch(&Launch { roles: &[role], ..Launch::default() })?;
-        self.nodes.insert(role, node);
-        Ok(())
-    }
-
-    fn kill(&mut self, role: &str) -> anyhow::Result<()> {
-        self.nodes.remove(role).context("a role that runs")?.kill()
-    }
-
-    fn listens_at(&self) -> anyhow::Result<String> {
-        self.nodes.get("connect").context("a role that runs")?.mllp("ryj-pas")
-    }
-
-    /// Each of the patients whom the messages are about comes to a person, by a decision of its own.
-    fn wait_for_links(&self, acknowledged: &BTreeSet<String>) -> anyhow::Result<()> {
-        let numbers = acknowledged.iter().filter_map(|id| id.trim_start_matches('K').parse::<u64>().ok());
-        let patients = numbers.map(|number| number % PATIENTS).collect::<BTreeSet<_>>().len();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let identity = self.site.json_lines(&["log", "tail", "--json", "--stream", "identity"])?;
-            let linked = identity.iter().filter(|event| event["kind"] == "record_linked");
-            let linked = linked.filter_map(|event| event["event_id"].as_str()).collect::<BTreeSet<_>>().len();
-            if linked == patients {
-                return Ok(());
-            }
-            assert!(Instant::now() < deadline, "{linked} records are linked, {patients} were spoken of");
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-
-    /// Nothing but the load's end is waited for: the roles have to get over the fault by themselves.
-    fn settle(mut self, load: Load) -> anyhow::Result<()> {
-        load.wait_for_more(50)?;
-        let acknowledged = load.finish()?;
-        self.wait_for_links(&acknowledged)?;
-        settled(&self.site, &acknowledged)?;
-        for (role, node) in &mut self.nodes {
-            assert!(node.runs()?, "the role {role} has ended");
-        }
-        for (role, node) in self.nodes {
-            assert_eq!(node.stop()?, 0, "the role {role} ends in order");
-        }
-        Ok(())
-    }
-}
+use apart::{Apart, ROLES, SENDERS};
+use weft_testkit::{KafkaCluster, Load, PostgresServer, Proxy, kafka, postgres};
 
 #[test]
 fn each_role_is_killed_and_comes_back() -> anyhow::Result<()> {
@@ -138,5 +65,54 @@ fn postgres_is_killed_and_comes_back() -> anyhow::Result<()> {
         assert_eq!(load.acknowledged(), before, "acknowledged while nobody could tell repeats");
         server.restart()?;
     }
+    apart.settle(load)
+}
+
+/// Every broker leads partitions: whichever is killed, others have to lead them, and the clients to find out.
+#[test]
+fn each_of_three_brokers_is_killed_and_the_others_lead() -> anyhow::Result<()> {
+    let Some(mut kafka) = KafkaCluster::start(3)? else { return Ok(()) };
+    let Some(postgres) = postgres() else { return Ok(()) };
+    let apart = Apart::start(&kafka.addresses(), &postgres, 3)?;
+    let load = Load::start(SENDERS, &apart.listens_at()?);
+    for broker in 0..3 {
+        load.wait_for_more(100)?;
+        kafka.kill(broker);
+        // Messages about every patient, so to every partition: also those that it led are led by another now.
+        load.wait_for_more(400)?;
+        kafka.restart(broker)?;
+    }
+    apart.settle(load)
+}
+
+#[test]
+fn one_of_two_projectors_is_killed_in_the_middle_of_a_batch() -> anyhow::Result<()> {
+    let (Some(brokers), Some(postgres)) = (kafka(), postgres()) else { return Ok(()) };
+    let mut apart = Apart::start(&brokers, &postgres, 1)?;
+    let address = apart.site.database().split('@').nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let proxy = Proxy::to(address)?;
+    let behind = apart.site.config_as("behind.toml", address, proxy.address())?;
+    let load = Load::start(SENDERS, &apart.listens_at()?);
+    for round in 0..2 {
+        let (dying, next) = (format!("project-{round}"), format!("project-{}", round + 1));
+        if round == 0 {
+            apart.launch_as(&dying, "project", Some(&behind))?;
+        }
+        apart.wait_for_projectors(2)?;
+        load.wait_for_more(100)?;
+        // Its transaction is open, and its words to the database are under way for ever.
+        proxy.stall();
+        load.wait_for_more(100)?;
+        apart.kill(&dying)?;
+        apart.wait_for_projectors(1)?;
+        // What it had said reaches the database now that its partitions are another's.
+        proxy.restore();
+        load.wait_for_more(100)?;
+        apart.launch_as(&next, "project", Some(&behind))?;
+    }
+    apart.wait_for_projectors(2)?;
+    // One that joins takes a part of what the two have.
+    apart.launch_as("project-third", "project", None)?;
+    apart.wait_for_projectors(3)?;
     apart.settle(load)
 }

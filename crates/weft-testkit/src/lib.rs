@@ -19,5 +19,5 @@ pub use mllp::{Ack, Sender};
 pub use needs::{Need, kafka, not_run, postgres};
 pub use proxy::Proxy;
 pub use samples::{shared, simhospital};
-pub use services::{KafkaCluster, PostgresServer, postgres_url};
+pub use services::{KAFKA_PASSWORD, KAFKA_USER, KafkaCluster, PostgresServer, postgres_url};
 pub use site::{Launch, Node, Output, Site, binary, command};

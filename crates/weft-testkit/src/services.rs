@@ -1,6 +1,6 @@
 //! PostgreSQL and Kafka that belong to one test, which may kill them, stop them, and start them again on their data.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{
     needs::{Need, not_run},
@@ -26,10 +26,15 @@ pub struct KafkaCluster {
 
 struct Broker {
     port: u16,
-    /// What clients are told to come to.
-    advertised: String,
+    /// Listeners beside the plain one, as `tests/services/kafka` is told of them.
+    environment: Vec<(String, String)>,
     service: Option<Service>,
 }
+
+/// The account of [`KafkaCluster::start_secure`].
+pub const KAFKA_USER: &str = "weft";
+/// Its password.
+pub const KAFKA_PASSWORD: &str = "swordfish";
 
 impl PostgresServer {
     /// Starts a new cluster. `None` where PostgreSQL is not installed: the test does not run.
@@ -53,6 +58,15 @@ impl PostgresServer {
         let mut server = Self { dir, log, port: free_port()?, environment: environment.to_vec(), service: None };
         server.restart()?;
         Ok(Some(server))
+    }
+
+    /// One that takes no connection but over TLS. `certificates` holds `node.pem` and `node.key`, as `weft init --tls` makes
+    /// them.
+    ///
+    /// # Errors
+    /// With what the server said.
+    pub fn start_secure(certificates: &Path) -> anyhow::Result<Option<Self>> {
+        Self::start_with(&[("WEFT_POSTGRES_TLS".to_owned(), certificates.display().to_string())])
     }
 
     /// URL of its first database.
@@ -118,33 +132,41 @@ impl KafkaCluster {
     /// # Errors
     /// With what a broker said.
     pub fn start(nodes: usize) -> anyhow::Result<Option<Self>> {
-        Self::start_advertised(&vec![None; nodes])
+        Self::start_with(&vec![Vec::new(); nodes])
     }
 
-    /// Starts one broker whose clients are sent through the proxy, from their first question on.
+    /// Starts one broker that is reached directly, and through the proxy by clients that are told the proxy's address.
     ///
     /// # Errors
     /// With what the broker said, or that no proxy can listen.
-    pub fn start_behind_proxy() -> anyhow::Result<Option<(Self, Proxy)>> {
-        let proxy = Proxy::listen()?;
-        let Some(kafka) = Self::start_advertised(&[Some(proxy.address().to_owned())])? else { return Ok(None) };
-        if let Some(broker) = kafka.brokers.first() {
-            proxy.forward_to(&format!("127.0.0.1:{}", broker.port));
-        }
-        Ok(Some((kafka, proxy)))
+    pub fn start_beside_proxy() -> anyhow::Result<Option<(Self, Proxy)>> {
+        let (proxy, port) = (Proxy::listen()?, free_port()?);
+        proxy.forward_to(&format!("127.0.0.1:{port}"));
+        let behind = ("WEFT_BROKER_BEHIND".to_owned(), format!("{port} {}", proxy.address()));
+        Ok(Self::start_with(&[vec![behind]])?.map(|kafka| (kafka, proxy)))
     }
 
-    fn start_advertised(advertised: &[Option<String>]) -> anyhow::Result<Option<Self>> {
+    /// Starts one broker that also listens over TLS and asks for [`KAFKA_USER`] by SCRAM-SHA-512 there; the address of that.
+    /// `certificates` holds `ca.pem`, `node.pem` and `node.key`, as `weft init --tls` makes them.
+    ///
+    /// # Errors
+    /// With what the broker said.
+    pub fn start_secure(certificates: &Path) -> anyhow::Result<Option<(Self, String)>> {
+        let port = free_port()?;
+        let secure = format!("{port} {KAFKA_USER} {KAFKA_PASSWORD} {}", certificates.display());
+        let kafka = Self::start_with(&[vec![("WEFT_BROKER_SECURE".to_owned(), secure)]])?;
+        Ok(kafka.map(|kafka| (kafka, format!("127.0.0.1:{port}"))))
+    }
+
+    fn start_with(environments: &[Vec<(String, String)>]) -> anyhow::Result<Option<Self>> {
         if script("kafka", &["where"], &[]).is_err() {
             not_run(Need::Service, "Kafka (tests/services/kafka install)");
             return Ok(None);
         }
         let mut brokers = Vec::new();
         let mut voters = Vec::new();
-        for (index, advertised) in advertised.iter().enumerate() {
-            let port = free_port()?;
-            let advertised = advertised.clone().unwrap_or_else(|| format!("127.0.0.1:{port}"));
-            brokers.push(Broker { port, advertised, service: None });
+        for (index, environment) in environments.iter().enumerate() {
+            brokers.push(Broker { port: free_port()?, environment: environment.clone(), service: None });
             voters.push(format!("{}@127.0.0.1:{}", index + 1, free_port()?));
         }
         let mut cluster = Self { dir: tempfile::tempdir()?, voters: voters.join(","), brokers };
@@ -168,10 +190,16 @@ impl KafkaCluster {
         Ok(Some(cluster))
     }
 
-    /// Addresses of all brokers as clients see them: `host:port,...`.
+    /// Addresses of all brokers, without encryption: `host:port,...`.
     #[must_use]
     pub fn addresses(&self) -> String {
-        self.brokers.iter().map(|b| b.advertised.as_str()).collect::<Vec<_>>().join(",")
+        self.brokers.iter().map(|broker| format!("127.0.0.1:{}", broker.port)).collect::<Vec<_>>().join(",")
+    }
+
+    /// The folder in which a broker keeps a partition.
+    #[must_use]
+    pub fn partition_dir(&self, broker: usize, topic: &str, partition: u32) -> PathBuf {
+        self.dir.path().join(format!("{broker}/data/{topic}-{partition}"))
     }
 
     /// Kills a broker with SIGKILL. Brokers are counted from 0.
@@ -212,8 +240,8 @@ impl Broker {
         self.service = None;
         let (data, log) = (dir.join(index.to_string()).display().to_string(), dir.join(format!("{index}.log")));
         let (id, port) = ((index + 1).to_string(), self.port.to_string());
-        let arguments = ["broker", &data, &id, &port, voters, &self.advertised];
-        self.service = Some(Service::start("kafka", &arguments, &[], self.port, &log)?);
+        let arguments = ["broker", &data, &id, &port, voters];
+        self.service = Some(Service::start("kafka", &arguments, &self.environment, self.port, &log)?);
         Ok(())
     }
 }

@@ -17,6 +17,8 @@ use crate::process::script;
 /// A folder with a configuration and keys.
 pub struct Site {
     dir: tempfile::TempDir,
+    /// Where its log is not a file: its database.
+    database: String,
 }
 
 /// A running `weft serve`. Dropping it kills it.
@@ -30,6 +32,8 @@ pub struct Node {
 
 /// How a node is started.
 pub struct Launch<'a> {
+    /// Another file than the site's for its configuration, as [`Site::config_as`] writes it.
+    pub config: Option<&'a Path>,
     /// Roles; every one where none is named.
     pub roles: &'a [&'a str],
     /// What it logs: `trace`, `debug`, ...
@@ -57,7 +61,11 @@ pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--package", "weft"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        build.args(["build", "--quiet", "--package", "weft"]);
+        if cfg!(feature = "kafka-tls") {
+            build.args(["--features", "kafka-tls"]);
+        }
+        build.current_dir(env!("CARGO_MANIFEST_DIR"));
         let built =
             std::env::var("WEFT_BUILT").as_deref() == Ok("1") || build.status().is_ok_and(|status| status.success());
         let mut path = std::env::current_exe().unwrap_or_default();
@@ -73,7 +81,7 @@ pub fn binary() -> &'static Path {
 
 impl Default for Launch<'_> {
     fn default() -> Self {
-        Self { roles: &[], level: "info", environment: Vec::new() }
+        Self { config: None, roles: &[], level: "info", environment: Vec::new() }
     }
 }
 
@@ -98,7 +106,7 @@ impl Site {
         if output.code != 0 {
             bail!("weft init: {}", output.stderr);
         }
-        Ok(Self { dir })
+        Ok(Self { dir, database: String::new() })
     }
 
     /// A site whose log is on these brokers, `host:port,...`, and the rest on this PostgreSQL server: under topics and in a
@@ -107,7 +115,7 @@ impl Site {
     /// # Errors
     /// What went wrong, for the test to show.
     pub fn on_kafka(brokers: &str, postgres: &str, replication: u16) -> anyhow::Result<Self> {
-        let site = Self::new()?;
+        let mut site = Self::new()?;
         let folder = site.path().file_name().context("a folder with a name")?.to_string_lossy();
         let name = format!("weft-{}", folder.trim_start_matches('.'));
         let url = script("postgres", &["database", &name], &[("WEFT_TEST_POSTGRES", postgres)])?;
@@ -117,7 +125,35 @@ impl Site {
              \n[postgres]\nurl = \"{url}\"\n"
         );
         std::fs::write(site.config(), config + &backends)?;
+        site.database = url;
         Ok(site)
+    }
+
+    /// URL of the database of a site on Kafka.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Runs a statement in the database of a site on Kafka, as its administrator would; the values of its answer, one row a
+    /// line.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub fn sql(&self, statement: &str) -> anyhow::Result<String> {
+        script("postgres", &["sql", &self.database, statement], &[])
+    }
+
+    /// Another configuration of the same site, in a file of this name, with every `from` in it a `to`; the file.
+    ///
+    /// # Errors
+    /// When there is no `from` in it, or it cannot be written.
+    pub fn config_as(&self, name: &str, from: &str, to: &str) -> anyhow::Result<PathBuf> {
+        let config = std::fs::read_to_string(self.config())?;
+        if !config.contains(from) {
+            bail!("{from} is not in the configuration");
+        }
+        Ok(self.write(name, config.replace(from, to))?.into())
     }
 
     /// The folder.
@@ -155,7 +191,7 @@ impl Site {
     /// # Errors
     /// When it ends, or is not ready in 30 seconds: with what it said.
     pub fn launch(&self, launch: &Launch<'_>) -> anyhow::Result<Node> {
-        Node::start(&self.config(), launch)
+        Node::start(launch.config.unwrap_or(&self.config()), launch)
     }
 
     /// The same with what it logs set: `trace`, `debug`, ...

@@ -1,4 +1,5 @@
 //! What every fault test asks once the fault is over.
+#![allow(dead_code, reason = "every test file uses its own part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,4 +39,11 @@ pub fn settled(site: &Site, acknowledged: &BTreeSet<String>) -> anyhow::Result<(
         bail!("the live read model differs from a rebuilt one: {answer}");
     }
     Ok(())
+}
+
+/// Resident bytes of a process.
+pub fn memory(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
+    Ok(line.split_whitespace().nth(1).context("VmRSS")?.parse::<u64>()? << 10)
 }

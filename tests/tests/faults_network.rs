@@ -1,0 +1,138 @@
+//! Networks that are cut or hold bytes back, consumers that do not consume, and events that are delivered twice, on Kafka and
+//! PostgreSQL with every role a process of its own, under load.
+//!
+//! What is asked once a fault is over, and what is no failure, is told in `faults_apart.rs`.
+
+mod apart;
+mod common;
+
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::Context;
+use apart::{Apart, SENDERS};
+use common::memory;
+use weft_testkit::{KafkaCluster, Load, PostgresServer, Proxy, Sender, kafka, message, postgres};
+
+/// Longer than a lease is held: whoever holds one behind the proxy loses it.
+const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(7);
+const A_MOMENT: Duration = Duration::from_secs(2);
+
+/// Puts one role after the other behind `proxy`, whose configuration is `behind`, and stalls and cuts its network.
+fn disturb(
+    apart: &mut Apart,
+    load: &Load,
+    behind: &std::path::Path,
+    proxy: &Proxy,
+    roles: &[(&str, Duration)],
+) -> anyhow::Result<()> {
+    for (role, stall) in roles {
+        apart.kill(role)?;
+        apart.launch_as(role, role, Some(behind))?;
+        load.go_to(&apart.listens_at()?);
+        load.wait_for_more(50)?;
+        for fault in [Proxy::stall, Proxy::cut] {
+            fault(proxy);
+            // What was stored already may still be on its way to its sender.
+            std::thread::sleep(Duration::from_millis(200));
+            let before = load.acknowledged();
+            std::thread::sleep(*stall);
+            if *role == "connect" {
+                assert_eq!(load.acknowledged(), before, "acknowledged by a connector that is cut off");
+            } else {
+                assert!(load.acknowledged() > before, "receiving needs no {role}");
+            }
+            proxy.restore();
+            load.wait_for_more(50)?;
+        }
+        apart.kill(role)?;
+        apart.launch(role)?;
+        load.go_to(&apart.listens_at()?);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_network_to_kafka_stalls_and_is_cut() -> anyhow::Result<()> {
+    let Some((cluster, proxy)) = KafkaCluster::start_beside_proxy()? else { return Ok(()) };
+    let Some(postgres) = postgres() else { return Ok(()) };
+    let brokers = cluster.addresses();
+    let mut apart = Apart::start(&brokers, &postgres, 1)?;
+    let behind = apart.site.config_as("behind.toml", &brokers, proxy.address())?;
+    let load = Load::start(SENDERS, &apart.listens_at()?);
+    let roles = [("connect", A_MOMENT), ("project", A_MOMENT), ("link", A_MOMENT)];
+    disturb(&mut apart, &load, &behind, &proxy, &roles)?;
+    apart.settle(load)
+}
+
+#[test]
+fn the_network_to_postgres_stalls_and_is_cut() -> anyhow::Result<()> {
+    let Some(brokers) = kafka() else { return Ok(()) };
+    let Some(server) = PostgresServer::start()? else { return Ok(()) };
+    let proxy = Proxy::to(&server.address())?;
+    let mut apart = Apart::start(&brokers, &server.url(), 1)?;
+    let behind = apart.site.config_as("behind.toml", &server.address(), proxy.address())?;
+    let load = Load::start(SENDERS, &apart.listens_at()?);
+    let roles = [("connect", A_MOMENT), ("project", LONGER_THAN_A_LEASE), ("api", A_MOMENT)];
+    disturb(&mut apart, &load, &behind, &proxy, &roles)?;
+    apart.settle(load)
+}
+
+/// A projector that hangs, and a caller who does not read what the API tells it.
+#[test]
+fn slow_consumers_hold_nobody_up() -> anyhow::Result<()> {
+    let (Some(brokers), Some(postgres)) = (kafka(), postgres()) else { return Ok(()) };
+    let apart = Apart::start(&brokers, &postgres, 1)?;
+    let load = Load::start(SENDERS, &apart.listens_at()?);
+    load.wait_for_more(200)?;
+    let found = apart.site.wait_for(&["person", "find", "--local-id", "RYJ/P1", "--json"], |answer| {
+        answer["persons"][0]["personId"].is_string()
+    })?;
+    let person = found["persons"][0]["personId"].as_str().context("a person")?.to_owned();
+    let config = apart.site.config().display().to_string();
+    let mut reader = Command::new(weft_testkit::binary())
+        .args(["--config", &config, "timeline", &person, "--follow", "--json"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    Command::new("kill").args(["-STOP", &reader.id().to_string()]).status()?;
+    let resident = ["connect", "api"].map(|role| apart.node(role).and_then(|node| memory(node.pid())));
+    apart.node("project")?.signal("STOP")?;
+    load.wait_for_more(1000)?;
+    // It was taken for dead, and finds out.
+    std::thread::sleep(LONGER_THAN_A_LEASE);
+    apart.node("project")?.signal("CONT")?;
+    load.wait_for_more(1000)?;
+    for (role, before) in ["connect", "api"].into_iter().zip(resident) {
+        let grown = memory(apart.node(role)?.pid())?.saturating_sub(before?);
+        assert!(grown < 200 << 20, "{role} grew by {grown} bytes for whoever does not read");
+    }
+    reader.kill()?;
+    reader.wait()?;
+    apart.settle(load)
+}
+
+/// A connector that dies before it knows whether its events were stored leaves its senders without an answer: they send again,
+/// and the events lie in the log twice. The inbox as such a connector leaves it is made by hand here, so that it is sure.
+#[test]
+fn events_that_are_delivered_twice_have_one_effect() -> anyhow::Result<()> {
+    let (Some(brokers), Some(postgres)) = (kafka(), postgres()) else { return Ok(()) };
+    let mut apart = Apart::start(&brokers, &postgres, 1)?;
+    let load = Load::start(SENDERS, &apart.listens_at()?);
+    load.wait_for_more(300)?;
+    let acknowledged = load.finish()?;
+    apart.kill("connect")?;
+    apart.site.sql("UPDATE weft_log.inbox SET place = -1; DELETE FROM weft_log.count WHERE stream = 1")?;
+    apart.launch("connect")?;
+    let mut sender = Sender::connect(&apart.listens_at()?)?;
+    for id in &acknowledged {
+        let number = id.trim_start_matches('K').parse()?;
+        assert_eq!(sender.send(&message(number))?.code, "AA");
+    }
+    let stat = apart.site.json(&["log", "stat", "--json"])?;
+    let events = stat["streams"]["feed"]["events"].as_u64().context("events")?;
+    assert_eq!(events, 2 * acknowledged.len() as u64, "each is there twice: {stat}");
+    apart.settle_with(&acknowledged)
+}
