@@ -77,11 +77,23 @@ fn from_two_hospitals_to_one_timeline_in_one_process() -> anyhow::Result<()> {
 fn from_two_hospitals_to_one_timeline_with_every_role_a_process() -> anyhow::Result<()> {
     let Some(site) = site()? else { return Ok(()) };
     let launch = |role| site.launch(&Launch { roles: &[role], ..Launch::default() });
-    let nodes: Vec<Node> = ROLES.into_iter().map(launch).collect::<anyhow::Result<_>>()?;
-    let connect = nodes.iter().find(|node| node.ready["mllp"]["ryj-pas"].is_string()).context("one that listens")?;
+    let mut nodes: Vec<Node> = ROLES.into_iter().map(launch).collect::<anyhow::Result<_>>()?;
+    let listens = |node: &Node| node.ready["mllp"]["ryj-pas"].is_string();
+    let connect = nodes.remove(nodes.iter().position(listens).context("one that listens")?);
     let pas = connect.mllp("ryj-pas")?;
     let id = one_timeline(&site, &pas, &connect.mllp("rqm-pas")?)?;
     hold(&site, &id)?;
+
+    // The process that answers is not the one that listens: it says where that is, for as long as that lives.
+    let shown = |address: &str| {
+        let address = address.to_owned();
+        site.wait_for(&["feed", "show", "ryj-pas", "--json"], move |shown| {
+            shown["feed"]["address"].as_str().unwrap_or_default() == address
+        })
+    };
+    assert_eq!(shown(&pas)?["feed"]["state"], "LISTENING");
+    connect.kill()?;
+    shown("")?;
     for node in nodes {
         assert_eq!(node.stop()?, 0, "every role ends in order");
     }

@@ -170,6 +170,17 @@ impl Site {
         messages
     }
 
+    /// Waits until a broker that has started leads what it holds.
+    fn until_led(&self) {
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        for topic in Stream::ALL.map(|stream| self.topic(stream)) {
+            while consumer.fetch_watermarks(&topic, 0, Duration::from_secs(1)).is_err() {
+                assert!(Instant::now() < deadline, "{topic} is led by nobody");
+            }
+        }
+    }
+
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.client().create().unwrap()
     }
@@ -444,5 +455,6 @@ async fn a_damaged_segment_is_read_around() {
     kafka.kill(0);
     fs::write(&segment, &good[..end]).unwrap();
     kafka.restart(0).unwrap();
+    site.until_led();
     site.check(false, &[("truncated", "feed/0/100 to feed/0/126".to_owned())]).await;
 }
