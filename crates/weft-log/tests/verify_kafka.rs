@@ -63,14 +63,15 @@ impl Site {
     /// None where there are no services: the test does not run.
     async fn new() -> Option<Self> {
         let (options, dir) = support::kafka()?;
-        Some(Self::on(options, dir).await)
+        Some(Self::on(options, dir, 40).await)
     }
 
-    async fn on(options: KafkaOptions, dir: TempDir) -> Self {
+    /// Messages are appended so many at a time.
+    async fn on(options: KafkaOptions, dir: TempDir, at_once: usize) -> Self {
         let mut site = Self { options, dir, at: Vec::new() };
         let log = site.open().await;
         for n in 0..CUTS {
-            site.append(&log, n * 40..n * 40 + 40).await;
+            site.append(&log, n * 40..n * 40 + 40, at_once).await;
             log.append(vec![suite::named(&format!("link {n}"), n)]).await.unwrap();
             let disclosed = Payload::Disclosed(Disclosed { entries: 1, ..Disclosed::default() });
             let registered =
@@ -81,7 +82,7 @@ impl Site {
             }
             assert_eq!(notary(&log, site.path()).cut_now().await.unwrap(), Some(n));
         }
-        site.append(&log, 120..MESSAGES).await;
+        site.append(&log, 120..MESSAGES, at_once).await;
         log.close().await;
         site
     }
@@ -94,10 +95,11 @@ impl Site {
         Arc::new(KafkaLog::open(self.options.clone()).await.unwrap())
     }
 
-    async fn append(&mut self, log: &SharedLog, messages: std::ops::Range<u64>) {
-        for n in messages {
-            let draft = suite::message("verify", &format!("{n:03}"), &format!("content {n:03}"), n % 17);
-            self.at.push(log.append(vec![draft]).await.unwrap()[0].position);
+    async fn append(&mut self, log: &SharedLog, messages: std::ops::Range<u64>, at_once: usize) {
+        let drafts: Vec<_> = messages.map(message).collect();
+        for drafts in drafts.chunks(at_once) {
+            let receipts = log.append(drafts.to_vec()).await.unwrap();
+            self.at.extend(receipts.into_iter().map(|receipt| receipt.position));
         }
     }
 
@@ -228,6 +230,11 @@ impl Site {
     }
 }
 
+/// All of one length, so that one may lie in the place of another.
+fn message(n: u64) -> weft_log::Draft {
+    suite::message("verify", &format!("{n:03}"), &format!("content {n:03}"), n % 17)
+}
+
 /// Changes an event and, as a careful forger does, its leaf hash with it.
 fn forge(message: &mut Raw, change: impl FnOnce(&mut Vec<u8>)) {
     change(&mut message.payload);
@@ -248,8 +255,7 @@ async fn a_whole_log_is_found_whole() {
     // Events that were delivered twice are no damage, also where a root does not fit.
     site.sql("UPDATE inbox SET place = -1 WHERE nth = 0; DELETE FROM count WHERE stream = 1").await;
     let log = site.open().await;
-    let again = |n: u64| suite::message("verify", &format!("{n:03}"), &format!("content {n:03}"), n % 17);
-    log.append((0..20).map(again).collect()).await.unwrap();
+    log.append((0..20).map(message).collect()).await.unwrap();
     notary(&log, site.path()).cut_now().await.unwrap();
     assert_eq!(site.check(true, &[]).await.opened, 127 + 20 + 3 + 7 + 3, "also beside a node that has it open");
     log.close().await;
@@ -423,7 +429,8 @@ async fn a_damaged_segment_is_read_around() {
     let Some((options, dir)) = support::kafka() else { return };
     let Some(mut kafka) = KafkaCluster::start(1).unwrap() else { return };
     let options = KafkaOptions { brokers: kafka.addresses(), feed_partitions: 1, ..options };
-    let site = Site::on(options, dir).await;
+    // Each event in a batch of its own.
+    let site = Site::on(options, dir, 1).await;
     let segment = kafka.partition_dir(0, &site.topic(Stream::Feed), 0).join("00000000000000000000.log");
     let good = fs::read(&segment).unwrap();
     let leaf = |n: usize| {
