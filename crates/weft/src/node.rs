@@ -137,7 +137,7 @@ impl Node {
         Ok(messages)
     }
 
-    /// Waits until these messages are linked, and they and their links projected.
+    /// Waits until as many messages are linked, and these and their links projected.
     pub(crate) async fn visible(&self, messages: &Cut) -> anyhow::Result<()> {
         let all: u64 = messages.0.values().sum();
         let _ = self.linked.clone().wait_for(|linked| *linked >= all).await;

@@ -60,7 +60,7 @@ impl World {
             listener,
             log: self.log.clone(),
             model: self.model.clone(),
-            feeds: Arc::new(NodeFeeds::new(watch::channel(FeedStatuses::new()).1)),
+            feeds: Arc::new(NodeFeeds::new(watch::channel(FeedStatuses::new()).1, watch::channel(Vec::new()).1)),
             link_models: Arc::new(NodeModels::new().unwrap()),
             clock: self.clock.clone(),
             random: Arc::new(Seeded::new(self.decisions)),
