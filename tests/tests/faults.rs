@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::Context;
-use common::{FEED, memory, settled};
+use common::{FEED, settled};
 use weft_testkit::{Launch, Load, Node, Proxy, Site, StallingDisk};
 
 const SENDERS: u64 = 4;
@@ -114,6 +114,13 @@ fn a_reader_that_does_not_read_holds_nobody_up() -> anyhow::Result<()> {
     reader.wait()?;
     assert_eq!(node.stop()?, 0);
     Ok(())
+}
+
+/// Resident bytes of a process.
+fn memory(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
+    Ok(line.split_whitespace().nth(1).context("VmRSS")?.parse::<u64>()? << 10)
 }
 
 #[test]

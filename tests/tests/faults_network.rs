@@ -12,8 +12,7 @@ use std::{
 };
 
 use anyhow::Context;
-use apart::{Apart, SENDERS};
-use common::memory;
+use apart::{Apart, SENDERS, memory};
 use weft_testkit::{KafkaCluster, Load, PostgresServer, Proxy, Sender, kafka, message, postgres};
 
 /// Longer than a lease is held: whoever holds one behind the proxy loses it.
