@@ -12,7 +12,13 @@
 //!
 //! What must hold at any size is that a timeline is found by indexes alone: the number of scans of whole tables is printed,
 //! and of the pages that a question touches, and how many of those were not in PostgreSQL's memory.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and ends where it cannot go on")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and ends where it cannot go on"
+)]
 
 mod generated;
 
