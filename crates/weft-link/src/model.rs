@@ -34,6 +34,9 @@ pub struct Model {
     pub population_bits: u32,
     /// No index counts as smaller than two to this power.
     pub population_bits_min: u32,
+    /// For registered people of whom nothing agrees but name, birth date and sex, the threshold is right up to two to this
+    /// power of records.
+    pub population_bits_registered: u32,
     /// Added by a rule that forbids the link; below everything that agreement can add.
     pub veto: i32,
     /// Added where family and given name both agree: within a community they go together, and so are worth less than each by
@@ -119,6 +122,7 @@ struct File {
     merge_mean: i64,
     population_bits: u32,
     population_bits_min: u32,
+    population_bits_registered: u32,
     veto: i32,
     names_together: i32,
     provenance: Vec<String>,
@@ -165,6 +169,7 @@ impl Model {
             merge_mean: file.merge_mean,
             population_bits: file.population_bits,
             population_bits_min: file.population_bits_min,
+            population_bits_registered: file.population_bits_registered,
             veto: file.veto,
             names_together: file.names_together,
             rivals: file.rivals,
@@ -199,6 +204,7 @@ impl Model {
             merge_mean: self.merge_mean,
             population_bits: self.population_bits,
             population_bits_min: self.population_bits_min,
+            population_bits_registered: self.population_bits_registered,
             veto: self.veto,
             names_together: self.names_together,
             provenance: self.provenance.clone(),
@@ -210,9 +216,14 @@ impl Model {
     /// What the number of records known adds: 100 for each halving below that for which the threshold is made, less above it.
     #[must_use]
     pub fn population(&self, records: usize) -> i32 {
-        let bits = usize::BITS - records.saturating_sub(1).leading_zeros();
-        let bits = i32::try_from(bits.max(self.population_bits_min)).unwrap_or(i32::MAX);
-        i32::try_from(self.population_bits).unwrap_or(i32::MAX).saturating_sub(bits).saturating_mul(100)
+        halvings(self.population_bits, bits(records).max(self.population_bits_min))
+    }
+
+    /// The same for registered people of whom nothing agrees but name, birth date and sex: however few people a node knows,
+    /// these are of a large population, and where it knows very many, strangers who share all that are among them.
+    #[must_use]
+    pub fn population_registered(&self, records: usize) -> i32 {
+        halvings(self.population_bits_registered, bits(records)).min(0)
     }
 
     /// What this outcome adds. Where names agree, the rarity of the name is added to it by the comparison.
@@ -259,6 +270,16 @@ fn weights(read: &BTreeMap<String, BTreeMap<String, i32>>) -> Result<[[i32; LEVE
         }
     }
     Ok(weights)
+}
+
+/// The power of 2 that is not less.
+fn bits(records: usize) -> u32 {
+    usize::BITS - records.saturating_sub(1).leading_zeros()
+}
+
+fn halvings(from: u32, to: u32) -> i32 {
+    let of = |bits: u32| i32::try_from(bits).unwrap_or(i32::MAX);
+    of(from).saturating_sub(of(to)).saturating_mul(100)
 }
 
 #[cfg(test)]

@@ -25,16 +25,26 @@ pub(crate) fn apply(found: &mut Comparison, a: &Features, b: &Features, setting:
         found.add("born-after-death", "impossible", model.veto);
     }
     let is_registered = a.is_registered() || b.is_registered();
-    let population = model.population(setting.records);
     let name_differs = [Field::Family, Field::Given].iter().any(|field| found.level(*field) == Level::Differs);
     // However few of them a node knows, registered people are of a large population. And so is, where people have families, who
     // has another name: strangers do, and they are not only those whom the node knows.
     let is_anybody = is_registered || setting.households && name_differs;
-    let population = if is_anybody { population.min(0) } else { population };
+    let population = match is_anybody {
+        false => model.population(setting.records),
+        true if is_stranger(found) => model.population_registered(setting.records),
+        true => model.population(setting.records).min(0),
+    };
     if is_registered || setting.households {
         among_families(found, a, b, setting, population, model);
     }
     found.add("population", "records-known", population);
+}
+
+/// Nothing agrees but what strangers share by coincidence.
+fn is_stranger(found: &Comparison) -> bool {
+    let is_numbered = [Field::Number, Field::Identifier, Field::Local].iter().any(|field| found.weight(*field) > 0);
+    let is_near = |field: &Field| *field != Field::Family && *field != Field::City && found.weight(*field) > 0;
+    !is_numbered && !HOUSEHOLD.iter().any(is_near)
 }
 
 /// The rows where members of one household are to be expected.
@@ -99,11 +109,14 @@ fn guard(found: &mut Comparison, may_be_namesake: bool, population: i32, model: 
     let household: i32 = HOUSEHOLD.iter().map(|field| found.weight(*field)).sum();
     let birth = found.agreeing(&[Field::Birth]);
     let names = found.agreeing(&[Field::Given, Field::Middle, Field::Sex]);
+    // Twins who are called Mohammed Ali and Mohammed Amin share the first of their names, too.
+    let is_called_otherwise = found.level(Field::Middle) == Level::Differs && !found.number_agrees();
+    let first_name = if is_called_otherwise { found.agreeing(&[Field::Given]) } else { 0 };
     // Who shares the family name anyhow makes nothing of names that go together.
     let coincidence = population + found.rule("names");
     let rivals = [
         ("household-member", model.rivals.household - household - coincidence),
-        ("twin", model.rivals.twin - household - birth - coincidence),
+        ("twin", model.rivals.twin - household - birth - first_name - coincidence),
         ("namesake", model.rivals.namesake - household - names - coincidence),
     ];
     let possible = rivals.into_iter().filter(|(rival, _)| may_be_namesake || *rival != "namesake");

@@ -16,11 +16,12 @@ use weft_model::{
 struct Linker {
     index: Index,
     options: Options,
+    setting: Setting,
 }
 
 impl Linker {
     fn new() -> Self {
-        Self { index: Index::new(), options: DEMO }
+        Self { index: Index::new(), options: DEMO, setting: LARGE }
     }
 
     fn hear(&mut self, n: u8, line: &str) -> Decision {
@@ -31,15 +32,16 @@ impl Linker {
         self.index.put(record(n), features);
         let features = self.index.features(record(n)).unwrap();
         let current = self.index.person_of(record(n));
-        let decision = decide(record(n), features, current, &self.index.candidates(features), LARGE, &MODEL);
+        let decision = decide(record(n), features, current, &self.index.candidates(features), self.setting, &MODEL);
         assert_eq!(decision.score, decision.evidence.iter().map(|row| i64::from(row.weight)).sum::<i64>());
         self.index.apply(record(n), &decision);
         decision
     }
 }
 
-/// As many records as the threshold is made for: nothing is added for a small place.
-const LARGE: Setting = Setting { records: 2_000_000, households: true, births: true };
+/// As many records as the threshold is made for where people are registered: nothing is added for a small place, and nothing
+/// is taken because strangers share it.
+const LARGE: Setting = Setting { records: 1 << 18, households: true, births: true };
 
 fn person(n: u8) -> PersonId {
     first_person(record(n))
@@ -142,7 +144,7 @@ fn other_numbers_are_what_they_are() {
 
 #[test]
 fn test_numbers_are_evidence_in_demonstrations_only() {
-    let mut linker = Linker { index: Index::new(), options: Options::default() };
+    let mut linker = Linker { options: Options::default(), ..Linker::new() };
     linker.hear(1, "9990000018|Li|Wei|1970||");
     assert_eq!(linker.hear(2, "9990000018|Li|Wei|1970||").method, NEW);
     linker.hear(3, "4010232137|Li|Wei|197003||");
@@ -550,4 +552,26 @@ fn decisions_explain_themselves() {
                 -730 rival twin
         "#]],
     );
+}
+
+#[test]
+fn what_strangers_share_counts_for_less_among_millions() {
+    let score = |records, one, other| {
+        let mut linker = Linker { setting: Setting { records, ..LARGE }, ..Linker::new() };
+        linker.hear(1, one);
+        linker.hear(2, other).evidence.iter().map(|row| row.weight).sum::<i32>()
+    };
+    let (one, moved) =
+        ("|Featherstonehaugh|Peregrine|19750307|male|W2 1NY", "|Featherstonehaugh|Peregrine|19750307|male|SW6 1AA");
+    let near = "|Featherstonehaugh|Peregrine|19750307|male|W2 1NY";
+    assert_eq!(score(1 << 22, one, moved), score(1 << 18, one, moved) - 400);
+    assert_eq!(score(1 << 10, one, moved), score(1 << 18, one, moved), "a small place is of a large population");
+    assert_eq!(score(1 << 20, one, near), score(1 << 18, one, near), "strangers have other addresses");
+}
+
+#[test]
+fn twins_may_share_the_first_of_their_names() {
+    let one = "|Brandiriner|Mohammed Amin|20160503|male|N8 5EB";
+    check(one, "|Brandiriner|Mohammed Ali|20160503|male|N8 5EB", NEW, &["near-threshold"]);
+    check(one, "|Brandiriner|Mohammed|20160503|male|N8 5EB", EXACT, &[]);
 }
