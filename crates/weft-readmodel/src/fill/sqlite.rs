@@ -13,7 +13,7 @@ use crate::{
     sql::{Column, Session, Tx, Value},
 };
 
-/// About a gigabyte.
+/// The facts are about a gigabyte.
 pub(crate) const LIMITS: Limits = Limits { events: 16_384, facts: 4 << 20 };
 
 /// Statements that wait, in order.
