@@ -42,9 +42,13 @@ pub(crate) fn apply(found: &mut Comparison, a: &Features, b: &Features, setting:
 
 /// Nothing agrees but what strangers share by coincidence.
 fn is_stranger(found: &Comparison) -> bool {
-    let is_numbered = [Field::Number, Field::Identifier, Field::Local].iter().any(|field| found.weight(*field) > 0);
     let is_near = |field: &Field| *field != Field::Family && *field != Field::City && found.weight(*field) > 0;
-    !is_numbered && !HOUSEHOLD.iter().any(is_near)
+    !is_numbered(found) && !HOUSEHOLD.iter().any(is_near)
+}
+
+/// Some source has numbered the person, and the numbers agree.
+fn is_numbered(found: &Comparison) -> bool {
+    [Field::Number, Field::Identifier, Field::Local].iter().any(|field| found.weight(*field) > 0)
 }
 
 /// The rows where members of one household are to be expected.
@@ -75,8 +79,7 @@ fn among_families(
 /// Neither the given name nor the birth date speaks for one person, and no source has numbered the person: what else agrees, a
 /// whole house shares.
 fn is_nobody_s_own(found: &Comparison) -> bool {
-    let is_numbered = [Field::Number, Field::Identifier, Field::Local].iter().any(|field| found.weight(*field) > 0);
-    !is_numbered && found.weight(Field::Given) <= 0 && found.weight(Field::Birth) <= 0
+    !is_numbered(found) && found.weight(Field::Given) <= 0 && found.weight(Field::Birth) <= 0
 }
 
 /// Parents and children are at least so far apart.

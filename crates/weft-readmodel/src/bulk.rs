@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A statement with a list of rows in it, at the word `{rows}`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Multi {
     pub(crate) sql: &'static str,
     /// What a row holds.
@@ -77,17 +77,6 @@ pub(crate) async fn execute(
             rows as u64
         }
     })
-}
-
-/// Executes `statement` on PostgreSQL for rows whose values are given one after the other.
-pub(crate) async fn write_values(
-    conn: &mut Session<'_>,
-    statement: &Multi,
-    values: Vec<Value<'static>>,
-) -> Result<(), StoreError> {
-    let rows: Vec<&[Value<'static>]> = values.chunks(statement.columns.len().max(1)).collect();
-    write(conn, statement, &rows, |to, row| to.0.extend(row.iter().cloned())).await?;
-    Ok(())
 }
 
 /// Runs the query `statement` for all `keys`. Rows may come twice.

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Events applied in one transaction: the more, the closer together rows of a record are written.
-const EVENTS_MAX: usize = 16_384;
+pub(crate) const EVENTS_MAX: usize = 16_384;
 pub(crate) const PAGE: ReadLimit = ReadLimit { events: 1024, bytes: 8 << 20 };
 
 /// What a rebuild came to.

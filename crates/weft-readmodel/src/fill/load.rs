@@ -13,16 +13,9 @@ use crate::{
 /// A statement that is executed once everything is in its table.
 #[derive(Debug, Clone)]
 pub(crate) struct Later {
-    pub(crate) statement: Statement,
+    pub(crate) statement: Multi,
     /// The table that holds its rows.
     pub(crate) table: String,
-}
-
-/// A [`Multi`] by its parts: statements are told apart by their text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Statement {
-    pub(crate) sql: &'static str,
-    pub(crate) columns: &'static [Column],
 }
 
 /// Rows of one table in PostgreSQL's binary COPY format.
@@ -42,7 +35,7 @@ pub(crate) struct Load {
     buffers: BTreeMap<&'static str, Buffer>,
     later: Vec<Later>,
     /// Statements of few rows, in order.
-    small: Vec<(Statement, Vec<Value<'static>>)>,
+    small: Vec<(Multi, Vec<Value<'static>>)>,
 }
 
 #[derive(Debug)]
@@ -64,8 +57,7 @@ impl Load {
     /// Adds rows of `statement`.
     pub(crate) fn add(&mut self, statement: &Multi, values: Vec<Value<'_>>) {
         if statement.sql.contains("DO UPDATE") {
-            let statement = Statement { sql: statement.sql, columns: statement.columns };
-            self.small.push((statement, values.into_iter().map(owned).collect()));
+            self.small.push((*statement, values.into_iter().map(owned).collect()));
             return;
         }
         if !self.buffers.contains_key(statement.sql) {
@@ -94,7 +86,7 @@ impl Load {
     }
 
     /// Statements of few rows, in the order in which they were added.
-    pub(crate) fn take_small(&mut self) -> Vec<(Statement, Vec<Value<'static>>)> {
+    pub(crate) fn take_small(&mut self) -> Vec<(Multi, Vec<Value<'static>>)> {
         std::mem::take(&mut self.small)
     }
 
@@ -111,7 +103,7 @@ impl Load {
             None => {
                 let table = format!("later_{}", self.later.len());
                 let copy = format!("COPY {table} FROM STDIN BINARY");
-                self.later.push(Later { statement: Statement { sql: statement.sql, columns }, table });
+                self.later.push(Later { statement: *statement, table });
                 (copy, vec![8; columns.len()])
             }
         };
@@ -138,8 +130,7 @@ impl Later {
 
     /// The statement over all rows of its table.
     pub(crate) fn execute(&self) -> String {
-        let multi = Multi { sql: self.statement.sql, columns: self.statement.columns };
-        multi.with_rows(Dialect::Postgres, &format!("SELECT * FROM {}", self.table))
+        self.statement.with_rows(Dialect::Postgres, &format!("SELECT * FROM {}", self.table))
     }
 }
 

@@ -14,13 +14,14 @@ use super::{
     move_cursors,
 };
 use crate::{
-    bulk::{self, Multi},
+    bulk,
     error::{ProjectError, StoreError},
+    rebuild::EVENTS_MAX,
     repeats::Repeats,
     sql::{Session, Tx},
 };
 
-const LIMITS: Limits = Limits { events: 16_384, facts: usize::MAX };
+const LIMITS: Limits = Limits { events: EVENTS_MAX, facts: usize::MAX };
 
 /// What the connections of a fill are told: it reads and sorts whole tables, and is thrown away if it ends early.
 const SETTINGS: &str = "SET synchronous_commit = off; SET enable_seqscan = on; SET enable_hashjoin = on;
@@ -119,8 +120,7 @@ async fn finish(pool: &PgPool, load: &mut Load) -> Result<(), ProjectError> {
     };
     run.await.map_err(StoreError::from)?;
     for (statement, values) in load.take_small() {
-        let multi = Multi { sql: statement.sql, columns: statement.columns };
-        bulk::write_values(&mut Session::Postgres(&mut conn), &multi, values).await?;
+        bulk::execute(&mut Session::Postgres(&mut conn), &statement, values).await?;
     }
     Ok(())
 }

@@ -9,29 +9,22 @@ use super::{Limits, ROUNDS_AHEAD, Sink, fill_partition, load, move_cursors};
 use crate::{
     bulk::{self, Multi},
     error::{ProjectError, StoreError},
+    rebuild::EVENTS_MAX,
     repeats::Repeats,
-    sql::{Column, Session, Tx, Value},
+    sql::{Session, Tx, Value},
 };
 
 /// The facts are about a gigabyte.
-pub(crate) const LIMITS: Limits = Limits { events: 16_384, facts: 4 << 20 };
+pub(crate) const LIMITS: Limits = Limits { events: EVENTS_MAX, facts: 4 << 20 };
 
-/// Statements that wait, in order.
+/// Statements that wait, in order, with the values of their rows.
 #[derive(Debug, Default)]
-pub(crate) struct Queue(Vec<Waiting>);
-
-#[derive(Debug)]
-struct Waiting {
-    sql: &'static str,
-    columns: &'static [Column],
-    values: Vec<Value<'static>>,
-}
+pub(crate) struct Queue(Vec<(Multi, Vec<Value<'static>>)>);
 
 impl Queue {
     /// Adds rows of `statement`, so many as are written at once.
     pub(crate) fn add(&mut self, statement: &Multi, values: Vec<Value<'_>>) {
-        let values = values.into_iter().map(load::owned).collect();
-        self.0.push(Waiting { sql: statement.sql, columns: statement.columns, values });
+        self.0.push((*statement, values.into_iter().map(load::owned).collect()));
     }
 }
 
@@ -80,8 +73,8 @@ impl Sink for Rounds {
 async fn write(writer: &mut SqliteConnection, mut rounds: mpsc::Receiver<Queue>) -> Result<(), StoreError> {
     while let Some(Queue(round)) = rounds.recv().await {
         let mut tx = writer.begin().await?;
-        for Waiting { sql, columns, values } in round {
-            bulk::execute(&mut Session::Sqlite(&mut tx), &Multi { sql, columns }, values).await?;
+        for (statement, values) in round {
+            bulk::execute(&mut Session::Sqlite(&mut tx), &statement, values).await?;
         }
         tx.commit().await?;
     }
