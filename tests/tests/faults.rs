@@ -7,13 +7,10 @@
 
 mod common;
 
-use std::{
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use common::{FEED, settled};
+use common::{FEED, memory, reader_that_does_not_read, settled};
 use weft_testkit::{Launch, Load, Node, Proxy, Site, StallingDisk};
 
 const SENDERS: u64 = 4;
@@ -94,17 +91,7 @@ fn a_reader_that_does_not_read_holds_nobody_up() -> anyhow::Result<()> {
     let (site, node) = start()?;
     let load = Load::start(SENDERS, &node.mllp("ryj-pas")?);
     load.wait_for_more(200)?;
-    let found = site.wait_for(&["person", "find", "--local-id", "RYJ/P1", "--json"], |answer| {
-        answer["persons"][0]["personId"].is_string()
-    })?;
-    let person = found["persons"][0]["personId"].as_str().context("a person")?.to_owned();
-    let config = site.config().display().to_string();
-    let mut reader = Command::new(weft_testkit::binary())
-        .args(["--config", &config, "timeline", &person, "--follow", "--json"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    Command::new("kill").args(["-STOP", &reader.id().to_string()]).status()?;
+    let mut reader = reader_that_does_not_read(&site)?;
     let resident = memory(node.pid())?;
     load.wait_for_more(2000)?;
     let grown = memory(node.pid())?.saturating_sub(resident);
@@ -114,13 +101,6 @@ fn a_reader_that_does_not_read_holds_nobody_up() -> anyhow::Result<()> {
     reader.wait()?;
     assert_eq!(node.stop()?, 0);
     Ok(())
-}
-
-/// Resident bytes of a process.
-fn memory(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
-    Ok(line.split_whitespace().nth(1).context("VmRSS")?.parse::<u64>()? << 10)
 }
 
 #[test]

@@ -6,13 +6,11 @@
 mod apart;
 mod common;
 
-use std::{
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::Context;
-use apart::{Apart, SENDERS, memory};
+use apart::{Apart, SENDERS};
+use common::{memory, reader_that_does_not_read};
 use weft_testkit::{KafkaCluster, Load, PostgresServer, Proxy, Sender, kafka, message, postgres};
 
 /// Longer than a lease is held: whoever holds one behind the proxy loses it.
@@ -86,17 +84,7 @@ fn slow_consumers_hold_nobody_up() -> anyhow::Result<()> {
     let apart = Apart::start(&brokers, &postgres, 1)?;
     let load = Load::start(SENDERS, &apart.listens_at()?);
     load.wait_for_more(200)?;
-    let found = apart.site.wait_for(&["person", "find", "--local-id", "RYJ/P1", "--json"], |answer| {
-        answer["persons"][0]["personId"].is_string()
-    })?;
-    let person = found["persons"][0]["personId"].as_str().context("a person")?.to_owned();
-    let config = apart.site.config().display().to_string();
-    let mut reader = Command::new(weft_testkit::binary())
-        .args(["--config", &config, "timeline", &person, "--follow", "--json"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    Command::new("kill").args(["-STOP", &reader.id().to_string()]).status()?;
+    let mut reader = reader_that_does_not_read(&apart.site)?;
     let resident = ["connect", "api"].map(|role| apart.node(role).and_then(|node| memory(node.pid())));
     apart.node("project")?.signal("STOP")?;
     load.wait_for_more(1000)?;

@@ -116,10 +116,3 @@ impl Apart {
         Ok(())
     }
 }
-
-/// Resident bytes of a process.
-pub fn memory(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
-    Ok(line.split_whitespace().nth(1).context("VmRSS")?.parse::<u64>()? << 10)
-}

@@ -1,7 +1,10 @@
 //! What every fault test asks once the fault is over.
 #![allow(dead_code, reason = "every test file uses its own part of it")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::{Child, Command, Stdio},
+};
 
 use anyhow::{Context, bail};
 use weft_testkit::Site;
@@ -39,4 +42,27 @@ pub fn settled(site: &Site, acknowledged: &BTreeSet<String>) -> anyhow::Result<(
         bail!("the live read model differs from a rebuilt one: {answer}");
     }
     Ok(())
+}
+
+/// A caller who follows the timeline of the load's first person, and reads nothing of it. To be killed at the end.
+pub fn reader_that_does_not_read(site: &Site) -> anyhow::Result<Child> {
+    let found = site.wait_for(&["person", "find", "--local-id", "RYJ/P1", "--json"], |answer| {
+        answer["persons"][0]["personId"].is_string()
+    })?;
+    let person = found["persons"][0]["personId"].as_str().context("a person")?.to_owned();
+    let config = site.config().display().to_string();
+    let reader = Command::new(weft_testkit::binary())
+        .args(["--config", &config, "timeline", &person, "--follow", "--json"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    Command::new("kill").args(["-STOP", &reader.id().to_string()]).status()?;
+    Ok(reader)
+}
+
+/// Resident bytes of a process.
+pub fn memory(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
+    Ok(line.split_whitespace().nth(1).context("VmRSS")?.parse::<u64>()? << 10)
 }

@@ -340,12 +340,12 @@ pub(crate) async fn drive(address: SocketAddr, queues: Vec<Vec<Bytes>>) -> anyho
 }
 
 /// Resident memory of a process, bytes. Source: /proc/PID/status, VmRSS.
-pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<f64> {
+pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let status =
         std::fs::read_to_string(format!("/proc/{pid}/status")).context("cannot read the memory of the node")?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-    let kib: f64 = line.split_whitespace().nth(1).context("no VmRSS")?.parse()?;
-    Ok(kib * 1024.0)
+    let kib: u64 = line.split_whitespace().nth(1).context("no VmRSS")?.parse()?;
+    Ok(kib << 10)
 }
 
 /// A shared stop sign for background work.

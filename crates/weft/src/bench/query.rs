@@ -84,7 +84,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     figures.add("queries_per_second", latency.len() as f64 / seconds, "1/s");
     figures.add("entries_per_answer", entries as f64 / latency.len() as f64, "");
     percentiles(&mut figures, ["query_p50_ms", "query_p99_ms"], &latency);
-    figures.add("memory_of_node_and_clients", bed::resident_bytes(std::process::id())?, "B");
+    figures.add("memory_of_node_and_clients", bed::resident_bytes(std::process::id())? as f64, "B");
     node.stop().await;
     Ok(figures)
 }

@@ -46,7 +46,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     // The linker takes its index back in the background: memory is read once it has settled.
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     figures.add("people_stored", f64::from(options.people), "");
-    figures.add("memory_of_node", bed::resident_bytes(node.id())?, "B");
+    figures.add("memory_of_node", bed::resident_bytes(node.id())? as f64, "B");
     node.kill()?;
     seconds.sort_by(f64::total_cmp);
     figures.add("kill_to_listening_median_s", seconds.get(seconds.len() / 2).copied().unwrap_or(0.0), "s");

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use anyhow::Context;
 use prost::Message;
 use weft_link::{Features, Model, Options, Register};
+use weft_log::{Draft, Same};
 use weft_model::{
-    Event, NhsNumber, Payload, PersonId, Pseudonym, SourceRecordId, Verdict,
+    Event, NhsNumber, Payload, PersonId, Position, Pseudonym, SourceRecordId, Verdict,
     proto::event::{
         Demographics, LinkMethod, LinkModelSwitched, MessageReceived, Placed, RecordLinked, RecordsMerged,
         RecordsUnlinked, StewardDecided, StewardDecision,
@@ -20,6 +21,24 @@ pub(crate) struct Decided {
     /// With the cause and the kind it names the event: decided again, it is the same one.
     pub(crate) subject: [u8; 16],
     pub(crate) payload: Payload,
+}
+
+impl Decided {
+    /// The event to append, which `cause` made necessary.
+    pub(crate) fn draft(self, cause: Position, received_us: i64) -> Draft {
+        let mut name = self.subject.to_vec();
+        name.extend_from_slice(cause.to_string().as_bytes());
+        Draft {
+            same: Same::Name(name),
+            feed: String::new(),
+            control_id: String::new(),
+            message_type: String::new(),
+            verdict: Verdict::Unspecified,
+            received_us,
+            cause: Some(cause),
+            payload: self.payload,
+        }
+    }
 }
 
 /// Everything that decisions are made from.

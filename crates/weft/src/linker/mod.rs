@@ -11,7 +11,7 @@
 //! after it that did not know of it: the fold of the log ranks them, and the linker takes in what it finds there.
 
 mod again;
-mod deciding;
+pub(crate) mod deciding;
 pub(crate) mod redo;
 
 use std::{
@@ -30,13 +30,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use weft_link::Model;
-use weft_log::{AppendError, Draft, OpenError, ReadLimit, Receipt, Same, SharedLog};
-use weft_model::{Clock, Cut, Event, Partition, Payload, Position, Stream, Verdict, proto::event::Demographics};
+use weft_log::{AppendError, Draft, OpenError, ReadLimit, Receipt, SharedLog};
+use weft_model::{Clock, Cut, Event, Partition, Payload, Position, Stream, proto::event::Demographics};
 use weft_readmodel::ReadModel;
 use weft_translate::Profile;
 
 pub(crate) use again::run;
-use deciding::{Decided, Deciding, accepted};
+use deciding::{Deciding, accepted};
 
 /// Everything that the role needs.
 pub(crate) struct Linker {
@@ -171,7 +171,7 @@ impl Linker {
             if let Some((_, message)) = accepted(event) {
                 let demo = self.is_demo(message.profile_revision).await?;
                 let decided = self.deciding.hear(event, demo)?;
-                drafts.extend(decided.into_iter().map(|decided| self.draft(*position, decided)));
+                drafts.extend(decided.into_iter().map(|decided| decided.draft(*position, self.clock.now_us())));
             }
         }
         self.append(drafts).await?;
@@ -188,7 +188,7 @@ impl Linker {
             for (position, event) in &page.events {
                 self.deciding.take(position.offset, event)?;
                 let decided = self.deciding.answer(&event.payload)?;
-                drafts.extend(decided.into_iter().map(|decided| self.draft(*position, decided)));
+                drafts.extend(decided.into_iter().map(|decided| decided.draft(*position, self.clock.now_us())));
             }
             self.next_identity = page.next;
             self.append(drafts).await?;
@@ -238,21 +238,6 @@ impl Linker {
         Ok(demo)
     }
 
-    fn draft(&self, cause: Position, Decided { subject, payload }: Decided) -> Draft {
-        let mut name = subject.to_vec();
-        name.extend_from_slice(cause.to_string().as_bytes());
-        Draft {
-            same: Same::Name(name),
-            feed: String::new(),
-            control_id: String::new(),
-            message_type: String::new(),
-            verdict: Verdict::Unspecified,
-            received_us: self.clock.now_us(),
-            cause: Some(cause),
-            payload,
-        }
-    }
-
     /// Takes in the identity events that the read model had not yet seen; returns those that may want an answer.
     async fn learn_identity(&mut self) -> anyhow::Result<BTreeMap<u64, Payload>> {
         let identity = Stream::Identity.partition(0);
@@ -289,7 +274,7 @@ impl Linker {
         let mut drafts = Vec::new();
         for (offset, payload) in &asking {
             let decided = self.deciding.answer(payload)?;
-            drafts.extend(decided.into_iter().map(|decided| self.draft(identity.at(*offset), decided)));
+            drafts.extend(decided.into_iter().map(|decided| decided.draft(identity.at(*offset), self.clock.now_us())));
         }
         self.append(drafts).await
     }

@@ -11,12 +11,12 @@ use clap::Args;
 use hdrhistogram::Histogram;
 use tokio::task::JoinHandle;
 use weft_link::{Decision, Features, Index, Model};
-use weft_log::{Draft, Same};
-use weft_model::{Clock, Payload, Position, Pseudonym, SourceRecordId, Stream, Verdict};
+use weft_log::Draft;
+use weft_model::{Clock, Payload, Position, Pseudonym, SourceRecordId, Stream};
 use weft_synth::{Linkage, LinkageRecord};
 
 use super::{Common, Figures, bed};
-use crate::{stores, system::SystemClock};
+use crate::{linker::deciding::Decided, stores, system::SystemClock};
 use score::Truth;
 
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
     let population = Linkage::generate(options.common.seed, options.people as usize);
     let mut truth = Truth::new(&population);
-    let before = resident_bytes()?;
+    let before = bed::resident_bytes(std::process::id())?;
     let mut linker = Linker::new()?;
     let mut records = population.records();
     let mut on_cpu = Duration::ZERO;
@@ -53,7 +53,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
         on_cpu += on_cpu_time()?.saturating_sub(start);
         batch.iter().zip(&decisions).for_each(|(record, decision)| truth.hear(record, decision));
     }
-    let index_bytes = resident_bytes()?.saturating_sub(before).saturating_sub(truth.bytes());
+    let index_bytes = bed::resident_bytes(std::process::id())?.saturating_sub(before).saturating_sub(truth.bytes());
     figures.add("people", population.len() as f64, "");
     linker.tell(&mut figures);
     figures.add("records_per_second_of_cpu", truth.records() as f64 / on_cpu.as_secs_f64(), "1/s");
@@ -106,18 +106,8 @@ fn draft(record: &LinkageRecord, decision: Decision, cause: Position) -> Draft {
         system: "MRN".to_owned(),
         value: format!("{}{}", record.person, record.turn),
     };
-    let mut name = pseudonym(record).to_vec();
-    name.extend_from_slice(cause.to_string().as_bytes());
-    Draft {
-        same: Same::Name(name),
-        feed: String::new(),
-        control_id: String::new(),
-        message_type: String::new(),
-        verdict: Verdict::Unspecified,
-        received_us: SystemClock.now_us(),
-        cause: Some(cause),
-        payload: Payload::RecordLinked(decision.into_event(id)),
-    }
+    let payload = Payload::RecordLinked(decision.into_event(id));
+    Decided { subject: pseudonym(record).0, payload }.draft(cause, SystemClock.now_us())
 }
 
 /// A linker without its role.
@@ -186,12 +176,4 @@ fn of(person: u32, turn: u8) -> Pseudonym {
 fn on_cpu_time() -> anyhow::Result<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").context("/proc/thread-self/schedstat")?;
     Ok(Duration::from_nanos(text.split_whitespace().next().context("no figure")?.parse()?))
-}
-
-/// Resident memory of this process.
-fn resident_bytes() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-    let kib: u64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
-    Ok(kib * 1024)
 }
