@@ -15,6 +15,7 @@
 //! one is at the brokers, the next is decided.
 
 mod client;
+mod cursors;
 mod evidence;
 mod inbox;
 mod produce;

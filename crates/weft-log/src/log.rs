@@ -264,7 +264,7 @@ impl<S: Storage> EventLog for Log<S> {
             return Ok(event);
         }
         #[cfg(feature = "kafka")]
-        let loaded = self.shared.vault.load(std::iter::once(&stored.bytes).flat_map(seal::key_slots)).await;
+        let loaded = self.shared.vault.load(seal::key_slot(&stored.bytes)).await;
         #[cfg(feature = "kafka")]
         loaded.map_err(OpenError::Vault)?;
         seal::open(&self.shared.vault, stored).map(Arc::new)

@@ -182,26 +182,14 @@ fn clear(position: Position, header: Header, payload: Bytes) -> Result<Event, Op
 pub fn header(stored: &Stored) -> Result<Header, OpenError> {
     let position: Position = stored.position;
     let corrupt = |what| OpenError::Corrupt { position, what };
-    let envelope = Envelope::decode(stored.bytes.clone()).map_err(|_| corrupt("envelope does not decode"))?;
-    Header::decode(&*envelope.header).map_err(|_| corrupt("header does not decode"))
+    let envelope = EnvelopeRef::read(&stored.bytes).ok_or(corrupt("envelope does not decode"))?;
+    Header::decode(envelope.header).map_err(|_| corrupt("header does not decode"))
 }
 
-/// The key slots that an envelope's payload is sealed with, read without the rest. Fields are numbered as in
-/// weft.event.v1.Envelope and SealedPart.
+/// The slot of the key that an envelope's payload is sealed with, where it is.
 #[cfg(feature = "kafka")]
-pub(crate) fn key_slots(envelope: &Bytes) -> Vec<u64> {
-    #[derive(prost::Message)]
-    struct Parts {
-        #[prost(message, repeated, tag = "2")]
-        parts: Vec<Part>,
-    }
-    #[derive(prost::Message)]
-    struct Part {
-        #[prost(uint64, tag = "1")]
-        key_slot: u64,
-    }
-    let parts = Parts::decode(envelope.clone()).map(|envelope| envelope.parts);
-    parts.unwrap_or_default().into_iter().map(|part| part.key_slot).collect()
+pub(crate) fn key_slot(envelope: &Bytes) -> Option<u64> {
+    Some(EnvelopeRef::read(envelope)?.part?.key_slot)
 }
 
 /// Leaves the plain, perhaps compressed payload of the first part in `scratch`; None where the seal does not fit.

@@ -11,13 +11,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use rdkafka::{
-    Message,
-    consumer::{Consumer, StreamConsumer},
-    error::KafkaError,
-    message::BorrowedMessage,
-    types::RDKafkaErrorCode,
-};
+use rdkafka::{Message, error::KafkaError, message::BorrowedMessage, types::RDKafkaErrorCode};
 use sqlx::PgPool;
 use tokio::time::{Instant, timeout_at};
 use weft_model::{Partition, Position, Stream, proto::event::Header};
@@ -25,9 +19,10 @@ use weft_model::{Partition, Position, Stream, proto::event::Header};
 use super::{
     KafkaOptions,
     client::Client,
+    cursors::{Cursor, Cursors},
     inbox::{cause, stream_number, stream_of},
     produce::carried_leaf,
-    read::{assignment, is_passing},
+    read::is_passing,
     schema, topics,
 };
 use crate::{
@@ -47,16 +42,9 @@ pub struct KafkaEvidence {
     client: Client,
     pool: PgPool,
     partitions: Partitions,
-    /// The one used last is last.
-    idle: Mutex<Vec<Cursor>>,
+    cursors: Cursors,
     /// First offset that there still is, and size, of each partition as it was looked at.
     bounds: Mutex<HashMap<Partition, (u64, u64)>>,
-}
-
-/// A consumer and where it goes on.
-struct Cursor {
-    consumer: StreamConsumer,
-    next: Position,
 }
 
 impl KafkaEvidence {
@@ -69,7 +57,7 @@ impl KafkaEvidence {
         let cluster = topics::cluster(&client).await?;
         let pool = schema::open(options, &cluster, false).await?;
         let partitions = Partitions::with_feed(options.feed_partitions);
-        Ok(Self { client, pool, partitions, idle: Mutex::default(), bounds: Mutex::default() })
+        Ok(Self { client, pool, partitions, cursors: Cursors::new(CURSORS_MAX), bounds: Mutex::default() })
     }
 
     /// The keys that events were sealed with, to be read only: what is not there is not made.
@@ -83,9 +71,7 @@ impl KafkaEvidence {
 
     /// Releases connections.
     pub async fn close(&self) {
-        let idle = std::mem::take(&mut *lock(&self.idle));
-        // Ending a consumer waits for its threads.
-        let _ = tokio::task::spawn_blocking(move || drop(idle)).await;
+        self.cursors.close().await;
         self.pool.close().await;
     }
 
@@ -120,22 +106,6 @@ impl KafkaEvidence {
             |(stream, number, count): (i16, i32, i64)| Some((partition(stream, number)?, count.unsigned_abs()));
         Ok(rows.into_iter().filter_map(counted).collect())
     }
-
-    fn cursor(&self, from: Position) -> Result<Cursor, KafkaError> {
-        let kept = {
-            let mut idle = lock(&self.idle);
-            match idle.iter().position(|cursor| cursor.next == from) {
-                Some(place) => Some(idle.remove(place)),
-                None if idle.len() >= CURSORS_MAX => Some(idle.remove(0)),
-                None => None,
-            }
-        };
-        match kept {
-            Some(cursor) if cursor.next == from => Ok(cursor),
-            Some(cursor) => Cursor::assigned(&self.client, cursor.consumer, from),
-            None => Cursor::assigned(&self.client, self.client.auditor()?, from),
-        }
-    }
 }
 
 #[async_trait]
@@ -160,8 +130,9 @@ impl Evidence for KafkaEvidence {
         if from.offset >= size {
             return Ok(Vec::new());
         }
-        let mut cursor = self.cursor(from).map_err(|error| ReadError::from(Cause::new(error)))?;
-        let page = match cursor.page(size, limit).await {
+        let cursor = self.cursors.take(&self.client, from, || self.client.auditor());
+        let mut cursor = cursor.map_err(|error| ReadError::from(Cause::new(error)))?;
+        let page = match cursor.whatever_comes(size, limit).await {
             // Brokers that are away are no damage.
             Err(error @ ReadError::Corrupt { .. }) => {
                 self.client.bounds(from.partition).await?;
@@ -169,7 +140,7 @@ impl Evidence for KafkaEvidence {
             }
             page => page?,
         };
-        lock(&self.idle).push(cursor);
+        self.cursors.keep(cursor);
         Ok(page)
     }
 
@@ -216,13 +187,8 @@ impl Evidence for KafkaEvidence {
 }
 
 impl Cursor {
-    fn assigned(client: &Client, consumer: StreamConsumer, from: Position) -> Result<Self, KafkaError> {
-        consumer.assign(&assignment(client, from)?)?;
-        Ok(Self { consumer, next: from })
-    }
-
     /// The next events that there are of a partition of `size`; none only where there are none.
-    async fn page(&mut self, size: u64, limit: ReadLimit) -> Result<Vec<Stored>, ReadError> {
+    async fn whatever_comes(&mut self, size: u64, limit: ReadLimit) -> Result<Vec<Stored>, ReadError> {
         let deadline = Instant::now() + GIVE_WITHIN;
         let (mut page, mut bytes) = (Vec::new(), 0);
         while self.next.offset < size && page.len() < limit.events && bytes <= limit.bytes {

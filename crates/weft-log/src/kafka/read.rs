@@ -1,21 +1,11 @@
-//! The reading half: consumers that are assigned one partition each, from where the reader asks.
-//!
-//! Whoever reads a partition asks for the events behind those that it has. So a consumer is kept where it stopped, with
-//! what it has fetched beyond that, and taken again by the next question that starts there.
+//! The reading half.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{Consumer, StreamConsumer},
-    error::KafkaError,
-    message::BorrowedMessage,
+    Message, Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, message::BorrowedMessage,
     types::RDKafkaErrorCode,
 };
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,12 +13,13 @@ use weft_model::{Partition, Position};
 
 use super::{
     client::{ASK_WITHIN, Client},
+    cursors::{Cursor, Cursors},
     inbox::{Inbox, cause},
     produce::carried_leaf,
     sweep,
     watch::Watcher,
 };
-use crate::seal::key_slots;
+use crate::seal::key_slot;
 use crate::{
     ReadError, ReadLimit, Statistics, Stored, error::Cause, log::Shared, merkle::leaf_hash, storage::Storage,
     tail::Found,
@@ -47,46 +38,18 @@ pub struct Kafka {
     inbox: Inbox,
     shared: Arc<Shared>,
     watcher: Watcher,
-    /// The one used last is last.
-    idle: Mutex<Vec<Cursor>>,
-}
-
-/// A consumer and where it goes on.
-pub(super) struct Cursor {
-    consumer: StreamConsumer,
-    next: Position,
+    cursors: Cursors,
 }
 
 impl Kafka {
     pub(super) fn new(client: Client, inbox: Inbox, shared: Arc<Shared>) -> Self {
         let watcher = Watcher::new(client.clone(), Arc::clone(&shared));
-        Self { client, inbox, shared, watcher, idle: Mutex::default() }
+        Self { client, inbox, shared, watcher, cursors: Cursors::new(CURSORS_MAX) }
     }
 
     /// Settles what was left without a place by nodes that died.
     pub(super) async fn settle(&self, older_than: Duration) -> Result<u64, Cause> {
         sweep::settle(&self.client, &self.inbox, &self.shared, older_than).await
-    }
-
-    fn cursor(&self, from: Position) -> Result<Cursor, KafkaError> {
-        let kept = {
-            let mut idle = lock(&self.idle);
-            match idle.iter().position(|cursor| cursor.next == from) {
-                Some(place) => Some(idle.remove(place)),
-                None if idle.len() >= CURSORS_MAX => Some(idle.remove(0)),
-                None => None,
-            }
-        };
-        match kept {
-            Some(cursor) if cursor.next == from => Ok(cursor),
-            Some(cursor) => Cursor::assigned(&self.client, cursor.consumer, from),
-            None => Cursor::assigned(&self.client, self.client.consumer()?, from),
-        }
-    }
-
-    fn keep(&self, cursor: Cursor) {
-        let mut idle = lock(&self.idle);
-        idle.push(cursor);
     }
 }
 
@@ -101,11 +64,12 @@ impl Storage for Kafka {
                 return Ok(page);
             }
         }
-        let mut cursor = self.cursor(from).map_err(|error| ReadError::from(Cause::new(error)))?;
+        let cursor = self.cursors.take(&self.client, from, || self.client.consumer());
+        let mut cursor = cursor.map_err(|error| ReadError::from(Cause::new(error)))?;
         let page = cursor.page(size, limit).await?;
-        self.keep(cursor);
+        self.cursors.keep(cursor);
         // A key that cannot be had is told to whoever opens the event.
-        let _ = self.shared.vault.load(page.iter().flat_map(|stored| key_slots(&stored.bytes))).await;
+        let _ = self.shared.vault.load(page.iter().filter_map(|stored| key_slot(&stored.bytes))).await;
         Ok(page)
     }
 
@@ -147,9 +111,7 @@ impl Storage for Kafka {
 
     async fn close(&self) {
         self.watcher.stop().await;
-        let idle = std::mem::take(&mut *lock(&self.idle));
-        // Ending a consumer waits for its threads.
-        let _ = tokio::task::spawn_blocking(move || drop(idle)).await;
+        self.cursors.close().await;
         self.inbox.pool.close().await;
     }
 }
@@ -164,11 +126,6 @@ struct Away {
 }
 
 impl Cursor {
-    pub(super) fn assigned(client: &Client, consumer: StreamConsumer, from: Position) -> Result<Self, KafkaError> {
-        consumer.assign(&assignment(client, from)?)?;
-        Ok(Self { consumer, next: from })
-    }
-
     /// The next events, at least one: the partition has `size`.
     pub(super) async fn page(&mut self, size: u64, limit: ReadLimit) -> Result<Vec<Stored>, ReadError> {
         let deadline = Instant::now() + READ_WITHIN;
@@ -250,11 +207,6 @@ pub(super) fn is_passing(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::Fatal
         )
     )
-}
-
-/// What a panicking thread left behind is whole: nothing under this lock fails half way.
-fn lock(idle: &Mutex<Vec<Cursor>>) -> MutexGuard<'_, Vec<Cursor>> {
-    idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Finds, from `from` up to `size`, where these events lie first.

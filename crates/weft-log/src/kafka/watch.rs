@@ -22,7 +22,7 @@ use super::{
     client::Client,
     read::{assignment, checked, is_passing},
 };
-use crate::{ReadError, Stored, error::Cause, log::Shared, seal::key_slots};
+use crate::{ReadError, Stored, error::Cause, log::Shared, seal::key_slot};
 
 /// Events that are taken at once.
 const CHUNK_EVENTS: usize = 1024;
@@ -141,7 +141,7 @@ async fn follow(
             received = consumer.recv().now_or_never();
         }
         // A key that cannot be had is told to whoever opens the event.
-        let _ = shared.vault.load(chunk.iter().flat_map(|stored| key_slots(&stored.bytes))).await;
+        let _ = shared.vault.load(chunk.iter().filter_map(|stored| key_slot(&stored.bytes))).await;
         for stored in chunk {
             shared.tail.publish_next(stored);
         }

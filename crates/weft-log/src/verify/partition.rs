@@ -61,7 +61,10 @@ pub(super) async fn walk(
             #[cfg(feature = "kafka")]
             if let Some(opening) = &opening {
                 // Keys that lie in a database are fetched for the whole page.
-                opening.vault.load(page.events.iter().flat_map(|stored| crate::seal::key_slots(&stored.bytes))).await?;
+                opening
+                    .vault
+                    .load(page.events.iter().filter_map(|stored| crate::seal::key_slot(&stored.bytes)))
+                    .await?;
             }
             Ok::<_, VerifyError>(tokio::task::spawn_blocking(move || check(page, opening.as_deref())).await?)
         })
