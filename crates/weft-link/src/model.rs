@@ -122,7 +122,8 @@ struct File {
     merge_mean: i64,
     population_bits: u32,
     population_bits_min: u32,
-    population_bits_registered: u32,
+    /// As `population_bits` in a file that does not say: logs hold such files.
+    population_bits_registered: Option<u32>,
     veto: i32,
     names_together: i32,
     provenance: Vec<String>,
@@ -169,7 +170,7 @@ impl Model {
             merge_mean: file.merge_mean,
             population_bits: file.population_bits,
             population_bits_min: file.population_bits_min,
-            population_bits_registered: file.population_bits_registered,
+            population_bits_registered: file.population_bits_registered.unwrap_or(file.population_bits),
             veto: file.veto,
             names_together: file.names_together,
             rivals: file.rivals,
@@ -204,7 +205,7 @@ impl Model {
             merge_mean: self.merge_mean,
             population_bits: self.population_bits,
             population_bits_min: self.population_bits_min,
-            population_bits_registered: self.population_bits_registered,
+            population_bits_registered: Some(self.population_bits_registered),
             veto: self.veto,
             names_together: self.names_together,
             provenance: self.provenance.clone(),
@@ -291,6 +292,14 @@ mod tests {
         let model = Model::shipped().unwrap();
         assert_eq!(Model::parse(&model.to_toml().unwrap()).unwrap(), model);
         assert!(model.veto < -(model.most() as i32));
+    }
+
+    #[test]
+    fn a_file_without_the_newest_key_reads_as_it_did() {
+        let model = Model::parse(&SHIPPED.replacen("population_bits_registered = 18\n", "", 1)).unwrap();
+        assert_eq!(model.population_bits_registered, model.population_bits);
+        assert_eq!(model.population_registered(1 << 21), 0);
+        assert_eq!(Model::shipped().unwrap().population_registered(1 << 21), -300);
     }
 
     #[track_caller]
