@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tonic::{
-    Status,
+    Request, Status,
+    client::Grpc,
+    codegen::http::uri::PathAndQuery,
     transport::{Channel, Endpoint, Error},
 };
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_prost::ProstCodec;
+use weft_model::proto::api::GetTimelineRequest;
 
 use crate::{
     generated::client::{
@@ -14,6 +19,7 @@ use crate::{
         person_service_client::PersonServiceClient, timeline_service_client::TimelineServiceClient,
     },
     server::ANSWER_BYTES_MAX,
+    wire::GetTimelineResponse,
 };
 
 const HEALTH_WITHIN: Duration = Duration::from_secs(5);
@@ -31,6 +37,22 @@ pub struct Clients {
     pub link: LinkServiceClient<Channel>,
     /// The connection itself, for the health and reflection services.
     pub channel: Channel,
+}
+
+impl Clients {
+    /// The entries of `TimelineService.GetTimeline`, each still an encoded `TimelineEntry`: for whoever passes them on, or
+    /// counts them, and reads none.
+    ///
+    /// # Errors
+    /// As the method's own.
+    pub async fn timeline_encoded(&self, request: GetTimelineRequest) -> Result<Vec<Bytes>, Status> {
+        const METHOD: PathAndQuery = PathAndQuery::from_static("/weft.v1.TimelineService/GetTimeline");
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let codec = ProstCodec::<GetTimelineRequest, GetTimelineResponse>::default();
+        let answer = grpc.unary(Request::new(request), METHOD, codec).await?;
+        Ok(answer.into_inner().entries)
+    }
 }
 
 /// Whether the process at `address` says that it can use all that it stands on. Waits for five seconds.

@@ -1,5 +1,6 @@
 //! GetTimeline and GetEntry.
 
+use prost::Message;
 use weft_model::{
     PersonId,
     proto::{
@@ -51,6 +52,8 @@ async fn a_timeline_has_every_line_newest_first_with_where_it_came_from() {
         ["Glucose, day 2 7.4 mmol/L", "Glucose, day 1 7.4 mmol/L", "Glucose, day 0 7.4 mmol/L"]
     );
     assert_eq!((answer.next_page_token.as_str(), answer.parked_records), ("", 0));
+    let encoded = node.clients.timeline_encoded(ask(person)).await.unwrap();
+    assert_eq!(encoded, answer.entries.iter().map(Message::encode_to_vec).collect::<Vec<_>>());
     let entry = &answer.entries[0];
     assert_eq!(entry.kind(), LineKind::Observation);
     assert_eq!(entry.occurred.unwrap().start_us, MAY_1_US + 2 * DAY_US);
