@@ -7,7 +7,6 @@
 //!
 //! One connection writes, a few read, one moves the WAL into the database while the others go on. The WAL stays small enough to be read again in well under 200 ms after a crash.
 
-mod checkpoint;
 mod evidence;
 mod read;
 mod sql;
@@ -26,8 +25,13 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{Log, OpenLogError, Statistics, Vault, names::Names, partitions::Partitions, storage::Ends};
-use checkpoint::Checkpointer;
+use crate::{
+    Log, OpenLogError, Statistics, Vault,
+    names::Names,
+    partitions::Partitions,
+    storage::Ends,
+    wal::{self, Checkpointer},
+};
 use write::SqliteWriter;
 
 pub use evidence::EmbeddedEvidence;
@@ -41,6 +45,7 @@ const FORMAT: i64 = 1;
 /// `Weft` in ASCII, in SQLite's `application_id`.
 const APPLICATION_ID: i64 = 0x5765_6674;
 const READERS_MAX: u32 = 4;
+const WAL: wal::Limits = wal::Limits { every: 8 << 20, long: 24 << 20, max: 48 << 20 };
 
 /// How to open an embedded log.
 #[derive(Debug, Clone)]
@@ -77,7 +82,7 @@ impl Log<Sqlite> {
         let mut connection = connect.connect().await.map_err(refused(&dir))?;
         prepare(&mut connection, &options).await?;
         let ends = check(&mut connection, &dir, &options.vault).await?;
-        let checkpointer = Checkpointer::start(connect.clone(), &dir);
+        let checkpointer = Checkpointer::start(connect.clone(), &database(&dir), WAL);
         let writer = SqliteWriter::new(connect.clone(), connection, checkpointer, lock);
         let storage = Sqlite::new(readers(&connect), &dir);
         Ok(Self::start(options.vault, storage, writer, ends))

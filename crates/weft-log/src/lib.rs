@@ -51,6 +51,7 @@ mod tail;
 mod tree_head;
 mod vault;
 mod verify;
+pub mod wal;
 mod writer;
 
 use std::sync::Arc;

@@ -19,9 +19,10 @@ const PAGES_AHEAD: usize = 2;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// From one read of a followed partition to the next, at least, unless the first was a full page. A commit writes every
-/// database page that it touches, and under load the events of a fifth of a second share many of them; the first event
-/// after a silence does not wait.
+/// When followed partitions are read under load: at most so often, and all at the same moments, so that what they bring
+/// is applied together. A commit writes every database page that it touches, and the events of a fifth of a second share
+/// many of them, those of several partitions too. A full page is followed by the next at once, and the first event after a
+/// silence does not wait.
 const READ_EVERY: Duration = Duration::from_millis(200);
 
 type Opening = JoinHandle<Result<Batch, ProjectError>>;
@@ -37,8 +38,9 @@ pub(crate) struct Follow {
 /// What to do where the log cannot be read now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
-    /// Ask again, more and more seldom, for ever; and wait for more where the partition ends.
-    Follow,
+    /// Ask again, more and more seldom, for ever; and wait for more where the partition ends. Partitions that are followed
+    /// since the same moment are read together.
+    Follow { since: Instant },
     /// Give up; and end at this offset.
     ReadTo(u64),
 }
@@ -83,6 +85,24 @@ impl Follow {
     }
 }
 
+impl Patience {
+    fn follows(self) -> bool {
+        matches!(self, Self::Follow { .. })
+    }
+
+    /// The next of the moments at which followed partitions are read.
+    fn next_read(self) -> Instant {
+        let now = Instant::now();
+        match self {
+            Self::Follow { since } => {
+                let into = (now - since).as_micros() % READ_EVERY.as_micros();
+                now + READ_EVERY - Duration::from_micros(u64::try_from(into).unwrap_or_default())
+            }
+            Self::ReadTo(_) => now,
+        }
+    }
+}
+
 async fn read(
     log: SharedLog,
     from: Position,
@@ -96,7 +116,7 @@ async fn read(
     loop {
         let page = match page(&log, next, limit, patience, not_before).await {
             Ok(page) => page,
-            Err(ReadError::Unavailable(error)) if patience == Patience::Follow => {
+            Err(ReadError::Unavailable(error)) if patience.follows() => {
                 warn!(partition = %next.partition, %error, "log cannot be read now");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
@@ -108,7 +128,7 @@ async fn read(
         let Some(last) = page.last() else { return Ok(()) };
         let first = next;
         next.offset = last.position.offset + 1;
-        not_before = Instant::now() + if page.len() < limit.events { READ_EVERY } else { Duration::ZERO };
+        not_before = if page.len() < limit.events { patience.next_read() } else { Instant::now() };
         let task = tokio::spawn(open(log.clone(), first, page, patience));
         if opening.send(task).await.is_err() {
             return Ok(());
@@ -125,7 +145,7 @@ async fn page(
     not_before: Instant,
 ) -> Result<Vec<Stored>, ReadError> {
     match patience {
-        Patience::Follow => {
+        Patience::Follow { .. } => {
             log.wait(next.partition, next.offset).await?;
             sleep_until(not_before).await;
             log.read(next, limit).await
@@ -147,7 +167,7 @@ async fn open(log: SharedLog, from: Position, page: Vec<Stored>, patience: Patie
             match log.open(stored).await {
                 Ok(event) => batch.push(&event),
                 Err(OpenError::Shredded { .. }) => batch.push_shredded(&weft_log::header(stored)?),
-                Err(OpenError::Vault(error)) if patience == Patience::Follow => {
+                Err(OpenError::Vault(error)) if patience.follows() => {
                     let reason = error.to_string();
                     // A key that stays damaged is said once.
                     if reason != told {

@@ -1,11 +1,8 @@
 //! The read model as its users see it: applied to by one, asked by many.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use sqlx::{Connection, PgPool, SqliteConnection};
+use sqlx::PgPool;
 use tokio::{
     sync::{Mutex, watch},
     task::JoinSet,
@@ -22,7 +19,7 @@ use crate::{
     place::Sizes,
     postgres::{self, Inspection},
     sql::{self, Column, Pool, Session, Tx},
-    sqlite,
+    sqlite::{self, FileWriter},
 };
 
 /// Version of the projection: of the schema and of every fold. A store of another version is rebuilt, never migrated.
@@ -45,8 +42,7 @@ pub struct ReadModel {
 /// The connection that writes.
 #[derive(Debug)]
 pub(crate) enum Writer {
-    /// Its connection, and its file.
-    Sqlite(SqliteConnection, PathBuf),
+    Sqlite(FileWriter),
     /// Connections, for one that breaks is made again.
     Postgres(PgPool),
 }
@@ -106,8 +102,8 @@ impl ReadModel {
     pub(crate) async fn open_as(location: Location, mode: Mode) -> Result<Self, OpenModelError> {
         let (mut writer, readers) = match &location {
             Location::Sqlite(path) => {
-                let writer = sqlite::open_writer(path, mode).await?;
-                (Writer::Sqlite(writer, path.clone()), Pool::Sqlite(sqlite::readers(path)))
+                let writer = FileWriter::open(path, mode).await?;
+                (Writer::Sqlite(writer), Pool::Sqlite(sqlite::readers(path)))
             }
             Location::Postgres { url, schema } => {
                 let store = postgres::open(url, schema, &location).await?;
@@ -170,6 +166,9 @@ impl ReadModel {
         let mut writer = self.writer.lock().await;
         let after = apply::apply(writer.begin().await?, batches, conditions).await?;
         self.known.learn(&after.cut());
+        if let Writer::Sqlite(writer) = &mut *writer {
+            writer.after_commit().await;
+        }
         Ok(())
     }
 
@@ -255,7 +254,7 @@ impl ReadModel {
         self.learning.shutdown().await;
         self.readers.close().await;
         match self.writer.into_inner() {
-            Writer::Sqlite(writer, _) => sqlite::close(writer).await,
+            Writer::Sqlite(writer) => writer.close().await,
             Writer::Postgres(pool) => {
                 pool.close().await;
                 Ok(())
@@ -295,10 +294,7 @@ impl Writer {
     /// Begins a transaction that will write.
     pub(crate) async fn begin(&mut self) -> Result<Tx<'_>, StoreError> {
         Ok(match self {
-            Self::Sqlite(conn, path) => {
-                sqlite::settle(conn, path).await?;
-                Tx::Sqlite(conn.begin_with("BEGIN IMMEDIATE").await?)
-            }
+            Self::Sqlite(writer) => Tx::Sqlite(writer.begin().await?),
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
     }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weft_log::{ReadLimit, SharedLog};
@@ -56,6 +56,7 @@ pub async fn project(
         partitions,
         held: Held::new(),
         follows: Vec::new(),
+        since: Instant::now(),
     };
     let ended = projector.run(&shutdown).await;
     // Whoever goes on need not wait until the leases run out; if this fails, they do.
@@ -73,6 +74,7 @@ struct Projector {
     /// Those that this process projects, and in which epoch.
     held: Held,
     follows: Vec<(Partition, Follow)>,
+    since: Instant,
 }
 
 impl Projector {
@@ -133,7 +135,8 @@ impl Projector {
         for partition in &self.partitions {
             if self.held.contains_key(partition) && !self.follows.iter().any(|(followed, _)| followed == partition) {
                 let from = applied.0.get(partition).copied().unwrap_or(0);
-                let follow = Follow::start(self.log.clone(), partition.at(from), PAGE, Patience::Follow);
+                let patience = Patience::Follow { since: self.since };
+                let follow = Follow::start(self.log.clone(), partition.at(from), PAGE, patience);
                 self.follows.push((*partition, follow));
             }
         }

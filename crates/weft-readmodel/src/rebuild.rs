@@ -88,7 +88,7 @@ async fn build(
     }
     match &mut *model.writer().lock().await {
         Writer::Postgres(pool) => fill::postgres::fill(pool, &log, &ends, repeats).await?,
-        Writer::Sqlite(writer, _) => fill::sqlite::fill(writer, &log, &ends, repeats, limits).await?,
+        Writer::Sqlite(writer) => fill::sqlite::fill(&mut writer.conn, &log, &ends, repeats, limits).await?,
     }
     catch_up(&log, &model, &ends, repeats).await?;
     let known_at = model.applied().await?;
@@ -151,7 +151,7 @@ async fn exists(target: &Location) -> Result<bool, ProjectError> {
 /// Makes what was built a live one, and durable.
 async fn finish(model: ReadModel, target: &Location) -> Result<(), ProjectError> {
     match &mut *model.writer().lock().await {
-        Writer::Sqlite(writer, _) => sqlite::go_live(writer).await?,
+        Writer::Sqlite(writer) => sqlite::go_live(&mut writer.conn).await?,
         Writer::Postgres(pool) => postgres::analyze(pool).await?,
     }
     model.close().await?;

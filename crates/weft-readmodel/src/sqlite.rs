@@ -1,11 +1,13 @@
 //! The read model in one SQLite file: one connection that writes, a few that read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::{
-    ConnectOptions, Connection, SqliteConnection, SqlitePool,
+    ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tracing::warn;
+use weft_log::wal::{self, Checkpointer};
 
 use crate::{
     cursor,
@@ -19,26 +21,64 @@ use crate::{
 const APPLICATION_ID: i64 = 0x5765_6674;
 const SCHEMA: &str = include_str!("../../../schemas/readmodel.sql");
 const READERS: u32 = 4;
+/// Under load the projector writes a hundred pages for every megabyte of messages: moved seldom, many of them are moved
+/// once for several commits, and what is read of the WAL meanwhile is still found quickly.
+const WAL: wal::Limits = wal::Limits { every: 96 << 20, long: 128 << 20, max: 512 << 20 };
 
-/// Opens the file at `path` for writing, or makes it.
-pub(crate) async fn open_writer(path: &Path, mode: Mode) -> Result<SqliteConnection, OpenModelError> {
-    let failed = |error: sqlx::Error| store_error(path, error.into());
-    let mut writer = writer_options(path, mode).connect().await.map_err(failed)?;
-    create_or_check(&mut writer, path).await?;
-    Ok(writer)
+/// The connection that writes.
+#[derive(Debug)]
+pub(crate) struct FileWriter {
+    pub(crate) conn: SqliteConnection,
+    path: PathBuf,
+    /// None where nothing is written beside the file.
+    checkpointer: Option<Checkpointer>,
 }
 
-/// Makes the connection that writes ready for a transaction. Where a full disk or an I/O error has ended one, SQLite has
-/// undone it already and the driver still counts it as open, for ever: then only a new connection writes again.
-pub(crate) async fn settle(writer: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    if writer.is_in_transaction() {
-        // What was given up is undone behind our back, in order: it is behind us once this is answered.
-        writer.ping().await?;
+impl FileWriter {
+    /// Opens the file at `path`, or makes it.
+    pub(crate) async fn open(path: &Path, mode: Mode) -> Result<Self, OpenModelError> {
+        let failed = |error: sqlx::Error| store_error(path, error.into());
+        let mut conn = writer_options(path, mode).connect().await.map_err(failed)?;
+        create_or_check(&mut conn, path).await?;
+        let checkpointer = match mode {
+            Mode::Live => Some(Checkpointer::start(writer_options(path, mode), path, WAL)),
+            Mode::Rebuild => None,
+        };
+        Ok(Self { conn, path: path.to_owned(), checkpointer })
     }
-    if writer.is_in_transaction() {
-        *writer = writer_options(path, Mode::Live).connect().await?;
+
+    /// Begins a transaction that will write. Where a full disk or an I/O error has ended one, SQLite has undone it already
+    /// and the driver still counts it as open, for ever: then only a new connection writes again.
+    pub(crate) async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, StoreError> {
+        if self.conn.is_in_transaction() {
+            // What was given up is undone behind our back, in order: it is behind us once this is answered.
+            self.conn.ping().await?;
+        }
+        if self.conn.is_in_transaction() {
+            self.conn = writer_options(&self.path, Mode::Live).connect().await?;
+        }
+        Ok(self.conn.begin_with("BEGIN IMMEDIATE").await?)
     }
-    Ok(())
+
+    /// To be called after each large commit.
+    pub(crate) async fn after_commit(&mut self) {
+        if let Some(checkpointer) = &mut self.checkpointer
+            && checkpointer.after_commit()
+            && let Err(error) = wal::checkpoint(&mut self.conn).await
+        {
+            // What was committed stays so; the WAL stays long until the next time.
+            warn!(error = &error as &dyn std::error::Error, "read model checkpoint failed");
+        }
+    }
+
+    /// Moves the last pages from the write-ahead log into the file, and closes it.
+    pub(crate) async fn close(mut self) -> Result<(), StoreError> {
+        if let Some(checkpointer) = &mut self.checkpointer {
+            checkpointer.stop().await;
+        }
+        wal::truncate(&mut self.conn).await?;
+        Ok(self.conn.close().await?)
+    }
 }
 
 /// Connections that read the file at `path`, made when they are first needed.
@@ -49,12 +89,6 @@ pub(crate) fn readers(path: &Path) -> SqlitePool {
         .idle_timeout(None)
         .max_lifetime(None)
         .connect_lazy_with(reader_options(path))
-}
-
-/// Moves the last pages from the write-ahead log into the file, and closes it.
-pub(crate) async fn close(mut writer: SqliteConnection) -> Result<(), StoreError> {
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await?;
-    Ok(writer.close().await?)
 }
 
 /// Takes the file at `path` away with what SQLite keeps beside it; what is not there is gone already.
@@ -91,7 +125,7 @@ fn writer_options(path: &Path, mode: Mode) -> SqliteConnectOptions {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .pragma("cache_size", "-131072")
-            .pragma("wal_autocheckpoint", "32768"),
+            .pragma("wal_autocheckpoint", "0"),
         Mode::Rebuild => options
             .journal_mode(SqliteJournalMode::Off)
             .synchronous(SqliteSynchronous::Off)
@@ -151,13 +185,13 @@ mod tests {
     async fn a_transaction_that_sqlite_ended_itself_is_got_over() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.db");
-        let mut writer = open_writer(&path, Mode::Live).await.unwrap();
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        let mut writer = FileWriter::open(&path, Mode::Live).await.unwrap();
+        let mut transaction = writer.begin().await.unwrap();
         // As SQLite itself does where a disk is full, and says nothing of it to the driver.
         sqlx::query("ROLLBACK").execute(&mut *transaction).await.unwrap();
         assert!(transaction.commit().await.is_err());
-        assert!(writer.begin_with("BEGIN IMMEDIATE").await.is_err(), "the driver counts it as open");
-        settle(&mut writer, &path).await.unwrap();
-        writer.begin_with("BEGIN IMMEDIATE").await.unwrap().commit().await.unwrap();
+        assert!(writer.conn.begin_with("BEGIN IMMEDIATE").await.is_err(), "the driver counts it as open");
+        writer.begin().await.unwrap().commit().await.unwrap();
+        writer.close().await.unwrap();
     }
 }

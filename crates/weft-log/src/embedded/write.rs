@@ -9,7 +9,6 @@ use sqlx::{
 use weft_model::{EventId, Position, Pseudonym, Stream};
 
 use super::{
-    checkpoint::{self, Checkpointer},
     read::{self, stream_of},
     sql::{Pack, Parts, Texts, cause},
 };
@@ -17,6 +16,7 @@ use crate::{
     batch::{Place, verdict_of},
     error::Cause,
     storage::{Ends, Known, KnownMessage, Questions, Rows, Writing},
+    wal::{self, Checkpointer},
 };
 
 /// What to look up: the columns are the kind, the number of the question, and what was found. CROSS JOIN: what is asked is
@@ -133,8 +133,8 @@ impl Writing for SqliteWriter {
             self.abandon().await;
             return Err(cause(error));
         }
-        if self.checkpointer.after_batch()
-            && let Err(error) = checkpoint::run(connection).await
+        if self.checkpointer.after_commit()
+            && let Err(error) = wal::checkpoint(connection).await
         {
             // The batch is stored; the WAL stays long until the next time.
             tracing::warn!(error = &error as &dyn std::error::Error, "log checkpoint failed");
@@ -146,7 +146,7 @@ impl Writing for SqliteWriter {
         self.checkpointer.stop().await;
         if let Some(mut connection) = self.connection.take() {
             // Readers may still be open, and then closing alone leaves everything in the WAL.
-            let moved = checkpoint::truncate(&mut connection).await;
+            let moved = wal::truncate(&mut connection).await;
             if let Err(error) = moved.and(connection.close().await) {
                 tracing::warn!(error = &error as &dyn std::error::Error, "log database not closed cleanly");
             }
