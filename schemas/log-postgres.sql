@@ -3,7 +3,8 @@
 -- identifiers of persons are in no clear column.
 --
 -- Streams are numbered as in weft.event.v1.Stream: 1 feed, 2 identity, 3 control, 4 access. Verdicts are numbered as in
--- weft.event.v1.Verdict: 1 accepted, 2 duplicate, 3 conflict, 4 quarantined.
+-- weft.event.v1.Verdict: 1 accepted, 2 duplicate, 3 conflict, 4 quarantined; and 5: accepted when it was read again from the
+-- log, which is not counted as received.
 --
 -- An event has a row here before it is produced, and its offset once that is known: every event in the log has a row. A
 -- `place` of 0 or more is the offset. A negative one says that the outcome is not known yet: -1 - N, where the partition
@@ -26,7 +27,7 @@ CREATE TABLE feed (
 
 -- Every message by what its sender calls it. `control_id` is a byte 1 and the control id, or a byte 0 and the event id for a
 -- message without one. `nth` counts the contents that came under one control id: the first is the message, the others are
--- conflicts. Two connectors that store under one control id at once claim the same `nth`, and the key lets one pass.
+-- conflicts, or one of these once more, accepted after it was kept. Two connectors that store under one control id at once claim the same `nth`, and the key lets one pass.
 CREATE TABLE inbox (
   feed integer NOT NULL,
   control_id bytea NOT NULL,

@@ -2,7 +2,8 @@
 -- is updated, in the transaction of the events that they count. Times and identifiers of persons are in no clear column.
 --
 -- Streams are numbered as in weft.event.v1.Stream: 1 feed, 2 identity, 3 control, 4 access. Verdicts are numbered as in
--- weft.event.v1.Verdict: 1 accepted, 2 duplicate, 3 conflict, 4 quarantined.
+-- weft.event.v1.Verdict: 1 accepted, 2 duplicate, 3 conflict, 4 quarantined; and 5: accepted when it was read again from the
+-- log, which is not counted as received.
 
 -- The events of each stream's only partition, offsets dense from 0. `leaf` is the SHA-256 of a zero byte and `envelope`,
 -- an encoded weft.event.v1.Envelope.
@@ -15,7 +16,8 @@ CREATE TABLE event_access (offset INTEGER PRIMARY KEY, leaf BLOB NOT NULL, envel
 CREATE TABLE feed (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 
 -- Every message by what its sender calls it. `control_id` is a byte 1 and the control id, so that ids that count up are
--- added at the right edge; or a byte 0 and the event id, for a message without a control id.
+-- added at the right edge; or a byte 0 and the event id, for a message without a control id. One that is accepted after it was
+-- kept has two rows: the second under an event id that is made of the first.
 CREATE TABLE inbox (
   feed INTEGER NOT NULL,
   control_id BLOB NOT NULL,

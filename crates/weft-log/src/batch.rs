@@ -1,5 +1,10 @@
 //! What becomes of the drafts that are stored together: verdicts, and which of them are new. Pure: the same for every
 //! backend. Where a new event comes to lie is decided by whoever stores it.
+//!
+//! A message that is kept and not projected is decided once more when it is offered as accepted. Then it has a second row under
+//! its key, whose event id is made of the first: so it is accepted once, whoever reads it again and however often, and an append
+//! of it whose outcome is not known is repeated as any other. What is decided in the same batch as the first is a duplicate
+//! of it: it came at the same moment.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,6 +14,7 @@ use crate::{
     Receipt, Vault,
     error::Cause,
     keys::KeySlots,
+    names::Names,
     seal::{Sealed, Unsealed},
     storage::{Count, Counted, Known, KnownMessage, MessageKey, Questions},
 };
@@ -31,8 +37,17 @@ pub(crate) struct Head {
 /// As [`crate::Same`], with what decides it.
 #[derive(Debug)]
 pub(crate) enum SameEntry {
-    Message { feed: String, control_id: String, verdict: Verdict },
+    Message { feed: String, control_id: String, offer: Offer },
     Named,
+}
+
+/// As what a message is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// Accepted or quarantined.
+    pub(crate) verdict: Verdict,
+    /// It did not come from its sender: somebody had it read again.
+    pub(crate) from_log: bool,
 }
 
 /// What will be stored.
@@ -81,7 +96,21 @@ pub(crate) struct NewMessage {
     pub(crate) verdict: Verdict,
     /// How many others came before it under its key.
     pub(crate) nth: usize,
+    /// Of one that was kept before.
+    pub(crate) first: Option<First>,
 }
+
+/// What a message was kept as that is accepted now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct First {
+    pub(crate) event_id: EventId,
+    pub(crate) position: Position,
+    /// It was read again from the log.
+    pub(crate) from_log: bool,
+}
+
+/// Stored in the place of a verdict: accepted when it was read again from the log, and so not counted as received.
+pub(crate) const REDRIVEN: i32 = 5;
 
 impl Entry {
     /// Seals what the caller could not seal.
@@ -110,13 +139,29 @@ impl Body {
 impl<B> New<B> {
     /// As what it is counted.
     pub(crate) fn counted(&self) -> Counted {
-        let message = self.message.as_ref().map(|message| (message.key.feed, message.verdict.into()));
+        let message = self.message.as_ref().map(|message| (message.key.feed, message.stored_verdict()));
         Counted { partition: self.partition, message }
+    }
+}
+
+impl NewMessage {
+    /// The number that its row has for its verdict.
+    pub(crate) fn stored_verdict(&self) -> i32 {
+        if self.first.is_some_and(|first| first.from_log) { REDRIVEN } else { self.verdict.into() }
+    }
+}
+
+impl Offer {
+    /// Whether a message that is stored under this verdict is to be stored as accepted now.
+    fn redrives(self, stored: Verdict) -> bool {
+        self.verdict == Verdict::Accepted
+            && (stored == Verdict::Quarantined || (stored == Verdict::Conflict && self.from_log))
     }
 }
 
 /// Decides the drafts of a batch one after the other.
 pub(crate) struct Decider<'a, B> {
+    names: &'a Names,
     feeds: &'a HashMap<String, u32>,
     known: Known,
     decided: Decided<B>,
@@ -128,6 +173,13 @@ pub(crate) struct Decided<B> {
     pub(crate) new: Vec<New<B>>,
     /// Messages that are stored already, or twice in this batch.
     pub(crate) duplicates: BTreeMap<Counted, Count>,
+}
+
+impl<B> Decided<B> {
+    /// What messages were kept as that are accepted now.
+    pub(crate) fn firsts(&self) -> impl Iterator<Item = First> {
+        self.new.iter().filter_map(|new| new.message.as_ref()?.first)
+    }
 }
 
 /// What must be known to decide these entries, all of whose feeds have numbers; and what is remembered of it.
@@ -173,18 +225,17 @@ pub(crate) fn unknown_feeds<'e>(feeds: &HashMap<String, u32>, entries: impl Iter
 }
 
 impl<'a, B> Decider<'a, B> {
-    pub(crate) fn new(feeds: &'a HashMap<String, u32>, known: Known) -> Self {
-        Self { feeds, known, decided: Decided { new: Vec::new(), duplicates: BTreeMap::new() } }
+    pub(crate) fn new(names: &'a Names, feeds: &'a HashMap<String, u32>, known: Known) -> Self {
+        Self { names, feeds, known, decided: Decided { new: Vec::new(), duplicates: BTreeMap::new() } }
     }
 
     /// Decides the next draft.
     pub(crate) fn decide(&mut self, head: &Head, body: B) -> Result<Decision, Cause> {
         match &head.same {
             SameEntry::Named => Ok(self.named(head, body)),
-            SameEntry::Message { feed, control_id, verdict } => {
+            SameEntry::Message { feed, control_id, offer } => {
                 let feed = self.feeds.get(feed).copied().ok_or_else(|| Cause::new("feed without a number"))?;
-                let (key, verdict) = (MessageKey::new(feed, control_id, head.event_id), *verdict);
-                Ok(self.message(head, body, key, verdict))
+                Ok(self.message(head, body, MessageKey::new(feed, control_id, head.event_id), *offer))
             }
         }
     }
@@ -199,30 +250,30 @@ impl<'a, B> Decider<'a, B> {
         if let Some(place @ (Place::At(_) | Place::New(_))) = known {
             return Decision { event_id, verdict: Verdict::Duplicate, stored: Verdict::Accepted, place };
         }
-        let place = self.add(head, body, None, known.is_some());
+        let place = self.add(head.partition, event_id, body, None, known.is_some());
         self.known.named.insert(event_id, place);
         Decision { event_id, verdict: Verdict::Accepted, stored: Verdict::Accepted, place }
     }
 
-    fn message(&mut self, head: &Head, body: B, key: MessageKey, verdict: Verdict) -> Decision {
-        let event_id = head.event_id;
+    fn message(&mut self, head: &Head, body: B, key: MessageKey, offer: Offer) -> Decision {
         let others = self.known.messages.get(&key).map_or(&[][..], |others| others);
-        let (nth, known) = match others.iter().position(|known| known.event_id == event_id) {
-            Some(nth) => (nth, others.get(nth).copied()),
-            None => (others.len(), None),
-        };
-        if let Some(KnownMessage { place: place @ (Place::At(_) | Place::New(_)), verdict: stored, .. }) = known {
+        let Subject { event_id, known, first } = subject(others, head.event_id, offer, self.names);
+        let nth = known.map_or(others.len(), |(nth, _)| nth);
+        if let Some((_, KnownMessage { place: place @ (Place::At(_) | Place::New(_)), verdict: stored, .. })) = known {
             let feed = key.feed;
             let counted = Counted { partition: head.partition, message: Some((feed, Verdict::Duplicate.into())) };
-            self.decided.duplicates.entry(counted).or_default().count += 1;
+            if !offer.from_log {
+                self.decided.duplicates.entry(counted).or_default().count += 1;
+            }
             return Decision { event_id, verdict: Verdict::Duplicate, stored, place };
         }
         let verdict = match known {
-            Some(pending) => pending.verdict,
-            None if nth > 0 => Verdict::Conflict,
-            None => verdict,
+            Some((_, pending)) => pending.verdict,
+            None if nth > 0 && first.is_none() => Verdict::Conflict,
+            None => offer.verdict,
         };
-        let place = self.add(head, body, Some(NewMessage { key: key.clone(), verdict, nth }), known.is_some());
+        let message = NewMessage { key: key.clone(), verdict, nth, first };
+        let place = self.add(head.partition, event_id, body, Some(message), known.is_some());
         let message = KnownMessage { event_id, place, verdict };
         let messages = self.known.messages.entry(key).or_default();
         match messages.get_mut(nth) {
@@ -232,10 +283,57 @@ impl<'a, B> Decider<'a, B> {
         Decision { event_id, verdict, stored: verdict, place }
     }
 
-    fn add(&mut self, head: &Head, body: B, message: Option<NewMessage>, again: bool) -> Place {
-        let (partition, event_id) = (head.partition, head.event_id);
+    fn add(
+        &mut self,
+        partition: Partition,
+        event_id: EventId,
+        body: B,
+        message: Option<NewMessage>,
+        again: bool,
+    ) -> Place {
         self.decided.new.push(New { partition, event_id, message, again, body });
         Place::New(self.decided.new.len() - 1)
+    }
+}
+
+/// Which event a message that is offered comes to, stored or not.
+struct Subject {
+    event_id: EventId,
+    /// Its number under its key, and what is known of it.
+    known: Option<(usize, KnownMessage)>,
+    /// What it was kept as, where it is to be accepted now.
+    first: Option<First>,
+}
+
+/// A message that was accepted after it had been kept is that event for ever, whatever it is offered as. While that is not
+/// known to be stored, whoever still does not accept the message gets the answer of the first.
+fn subject(others: &[KnownMessage], event_id: EventId, offer: Offer, names: &Names) -> Subject {
+    let find = |event_id| others.iter().copied().enumerate().find(|(_, known)| known.event_id == event_id);
+    let first = find(event_id);
+    let unchanged = Subject { event_id, known: first, first: None };
+    let Some((_, KnownMessage { place: Place::At(position), verdict, .. })) = first else { return unchanged };
+    if !matches!(verdict, Verdict::Quarantined | Verdict::Conflict) {
+        return unchanged;
+    }
+    let redriven_id = names.redriven_id(&event_id.0);
+    let redriven = find(redriven_id);
+    let is_stored = redriven.is_some_and(|(_, known)| !matches!(known.place, Place::Pending(_)));
+    if is_stored || offer.redrives(verdict) {
+        let first = First { event_id, position, from_log: offer.from_log };
+        return Subject { event_id: redriven_id, known: redriven, first: Some(first) };
+    }
+    unchanged
+}
+
+/// Why a message cannot be stored now, if it cannot: it is pending, and was read otherwise when it was decided. What it came to
+/// is known soon; stored under the verdict or in the partition of the other reading it would say what it is not.
+#[cfg(feature = "kafka")]
+pub(crate) fn is_read_otherwise(others: &[KnownMessage], head: &Head, offer: Offer, names: &Names) -> bool {
+    match subject(others, head.event_id, offer, names).known {
+        Some((_, KnownMessage { place: Place::Pending(partition), verdict, .. })) => {
+            partition != head.partition || (verdict != Verdict::Conflict && verdict != offer.verdict)
+        }
+        _ => false,
     }
 }
 
@@ -275,5 +373,8 @@ pub(crate) fn message_key(control_id: &str, event_id: &[u8]) -> Vec<u8> {
 
 /// The verdict with this number; numbers come from [`Verdict`] itself or from our own store.
 pub(crate) fn verdict_of(number: i32) -> Verdict {
+    if number == REDRIVEN {
+        return Verdict::Accepted;
+    }
     Verdict::try_from(number).unwrap_or(Verdict::Unspecified)
 }

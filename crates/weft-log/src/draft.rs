@@ -27,8 +27,12 @@ pub struct Draft {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Same {
     /// A message: the same feed, control id and bytes are a duplicate; the same feed and control id with other bytes are
-    /// a conflict (a message without a control id never conflicts).
+    /// a conflict (a message without a control id never conflicts). One that is stored as quarantined and is offered as
+    /// accepted is stored once more, as an event that names the one before; from then on it is a duplicate of that.
     Message,
+    /// A message that is stored, read again from the log because somebody decided so: as a message, but one in conflict is
+    /// stored as accepted, too; and it is not counted as received.
+    Redriven,
     /// Anything else: the same kind and the same name. For a decision: its cause and its subject.
     Name(Vec<u8>),
 }
@@ -42,7 +46,8 @@ pub struct Receipt {
     pub event_id: EventId,
     /// For a message one of the four verdicts; for any other event `Accepted` if it is new and `Duplicate` if not.
     pub verdict: Verdict,
-    /// Verdict of the stored event: differs from `verdict` only for a duplicate.
+    /// Verdict of the stored event: differs from `verdict` only for a duplicate. Of a message that was quarantined and accepted
+    /// since it is the event that was accepted.
     pub stored: Verdict,
 }
 

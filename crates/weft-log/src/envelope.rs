@@ -31,6 +31,8 @@ pub(crate) struct HeaderRef<'a> {
     pub(crate) feed: &'a str,
     pub(crate) control_id: &'a str,
     pub(crate) source_record: &'a [u8],
+    /// Event id of what it was kept as, of a message that was accepted later.
+    pub(crate) redrives: Option<&'a [u8]>,
 }
 
 /// The parts of a MessageReceived that its identity is made of. Everything else of it is under the same seal.
@@ -94,6 +96,7 @@ impl<'a> HeaderRef<'a> {
                 4 => header.feed = std::str::from_utf8(value.bytes()?).ok()?,
                 5 => header.control_id = std::str::from_utf8(value.bytes()?).ok()?,
                 8 => header.source_record = value.bytes()?,
+                11 => header.redrives = Some(redriven(value.bytes()?)?),
                 _ => {}
             }
             Some(())
@@ -132,6 +135,18 @@ impl<'a> RecordRef<'a> {
         })?;
         Some(record)
     }
+}
+
+/// The event id in a Redrives.
+fn redriven(bytes: &[u8]) -> Option<&[u8]> {
+    let mut event_id = &[][..];
+    fields(bytes, |tag, value| {
+        if tag == 1 {
+            event_id = value.bytes()?;
+        }
+        Some(())
+    })?;
+    Some(event_id)
 }
 
 /// The value of a field, of the two kinds that these messages have.
@@ -179,7 +194,7 @@ mod tests {
     use prost::Message;
     use weft_model::{
         SourceRecordId,
-        proto::event::{Envelope, Header, MessageReceived, SealedPart},
+        proto::event::{Envelope, Header, MessageReceived, Redrives, SealedPart},
     };
 
     use super::*;
@@ -214,14 +229,17 @@ mod tests {
             (feed, control_id, message_type) in (".{0,20}", ".{0,20}", ".{0,20}"),
             (event_id, source_record) in (vec(any::<u8>(), 0..17), vec(any::<u8>(), 0..17)),
             (kind, schema, received_us) in (-1..70i32, any::<u32>(), any::<i64>()),
+            redriven in proptest::option::of(vec(any::<u8>(), 0..17)),
             (raw, record) in (vec(any::<u8>(), 0..200), proptest::option::of((".{0,9}", ".{0,9}", ".{0,9}"))),
         ) {
+            let redrives = redriven.map(|event_id| Redrives { event_id, received_us, resent: true, ..Redrives::default() });
             let whole = Header {
-                schema, event_id, kind, feed, control_id, received_us, source_record, message_type, ..Header::default()
+                schema, event_id, kind, feed, control_id, received_us, source_record, message_type, redrives,
+                ..Header::default()
             };
             let bytes = whole.encode_to_vec();
             let read = HeaderRef { event_id: &whole.event_id, kind, feed: &whole.feed, control_id: &whole.control_id,
-                source_record: &whole.source_record };
+                source_record: &whole.source_record, redrives: whole.redrives.as_ref().map(|first| &first.event_id[..]) };
             prop_assert_eq!(HeaderRef::read(&bytes), Some(read));
 
             let record = record.map(|(organisation, system, value)| SourceRecordId { organisation, system, value });

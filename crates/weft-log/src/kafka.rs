@@ -87,7 +87,13 @@ impl Log<Kafka> {
     pub async fn open(options: KafkaOptions) -> Result<Self, OpenLogError> {
         let parts = Parts::open(&options, true).await?;
         let Parts { client, inbox, shared, storage } = parts;
-        let writer = KafkaWriter::start(&client, Arc::clone(&shared), inbox.clone(), options.deliver_within)?;
+        let writer = KafkaWriter::start(
+            &client,
+            Arc::clone(&shared),
+            inbox.clone(),
+            Arc::clone(&storage),
+            options.deliver_within,
+        )?;
         let sweeper = sweep::start(client, inbox, Arc::clone(&shared), options.deliver_within);
         Ok(Self::start_with(shared, storage, true, move |waiting, closing, ended| async move {
             writer.run(waiting, closing).await;

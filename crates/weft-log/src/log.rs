@@ -13,7 +13,7 @@ use weft_model::{
 
 use crate::{
     AppendError, Draft, EventLog, OpenError, Reachable, ReadError, ReadLimit, Receipt, Same, Statistics, Stored, Vault,
-    batch::{Body, Entry, Head, SameEntry},
+    batch::{Body, Entry, Head, Offer, SameEntry},
     error::{Cause, Closed, ReadOnly},
     keys::KeySlots,
     names::Names,
@@ -138,13 +138,14 @@ impl<S: Storage> Log<S> {
         let event_id = names.event_id(&draft);
         let record = draft.payload.record().map(|record| names.pseudonym(&record));
         let verdict = match (&draft.same, draft.verdict) {
-            (Same::Message, Verdict::Quarantined) => Verdict::Quarantined,
-            (Same::Message, _) => Verdict::Accepted,
+            (Same::Message | Same::Redriven, Verdict::Quarantined) => Verdict::Quarantined,
+            (Same::Message | Same::Redriven, _) => Verdict::Accepted,
             (Same::Name(_), verdict) => verdict,
         };
-        let same = match draft.same {
-            Same::Message => {
-                SameEntry::Message { feed: draft.feed.clone(), control_id: draft.control_id.clone(), verdict }
+        let same = match &draft.same {
+            Same::Message | Same::Redriven => {
+                let offer = Offer { verdict, from_log: draft.same == Same::Redriven };
+                SameEntry::Message { feed: draft.feed.clone(), control_id: draft.control_id.clone(), offer }
             }
             Same::Name(_) => SameEntry::Named,
         };
@@ -160,6 +161,7 @@ impl<S: Storage> Log<S> {
             source_record: record.map(|record| record.to_vec()).unwrap_or_default(),
             cause: draft.cause.map(Position::to_proto),
             message_type: draft.message_type,
+            redrives: None,
         };
         #[cfg(feature = "suite")]
         if self.shared.bare.load(Ordering::Relaxed) {

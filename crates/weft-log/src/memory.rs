@@ -10,7 +10,7 @@ use weft_model::{EventId, Partition, Position, Pseudonym};
 
 use crate::{
     Log, ReadError, ReadLimit, Statistics, Stored, Vault,
-    batch::Place,
+    batch::{Place, verdict_of},
     error::Cause,
     partitions::{Partitions, PerPartition},
     seal::Sealed,
@@ -97,6 +97,14 @@ impl Writing for Memory {
         })
     }
 
+    async fn read(&mut self, position: Position) -> Result<Stored, Cause> {
+        let tables = self.lock();
+        let at = usize::try_from(position.offset).map_err(Cause::new)?;
+        let event = tables.events.get(position.partition).and_then(|events| events.get(at));
+        let Sealed { bytes, leaf, .. } = event.ok_or_else(|| Cause::new("event is missing"))?;
+        Ok(Stored { position, bytes: bytes.clone(), leaf: *leaf })
+    }
+
     async fn store(&mut self, rows: &Rows) -> Result<(), Cause> {
         let mut tables = self.lock();
         for (position, event) in &rows.events {
@@ -105,7 +113,8 @@ impl Writing for Memory {
             }
         }
         for (key, event_id, position, verdict) in &rows.messages {
-            let message = KnownMessage { event_id: *event_id, place: Place::At(*position), verdict: *verdict };
+            let verdict = verdict_of(*verdict);
+            let message = KnownMessage { event_id: *event_id, place: Place::At(*position), verdict };
             tables.messages.entry(key.clone()).or_default().push(message);
         }
         tables.named.extend(rows.named.iter().map(|(event_id, position)| (*event_id, Place::At(*position))));

@@ -18,10 +18,12 @@ impl Names {
         let kind: EventKind = draft.payload.kind();
         let kind = i32::from(kind);
         match (&draft.same, &draft.payload) {
-            (Same::Message, Payload::MessageReceived(m)) => {
+            (Same::Message | Same::Redriven, Payload::MessageReceived(m)) => {
                 self.message_id(kind, &draft.feed, &draft.control_id, &m.raw)
             }
-            (Same::Message, payload) => self.message_id(kind, &draft.feed, &draft.control_id, &payload.encode()),
+            (Same::Message | Same::Redriven, payload) => {
+                self.message_id(kind, &draft.feed, &draft.control_id, &payload.encode())
+            }
             (Same::Name(name), _) => EventId(self.name(b"named", &[&kind.to_be_bytes(), name])),
         }
     }
@@ -30,6 +32,11 @@ impl Names {
     pub(crate) fn message_id(&self, kind: i32, feed: &str, control_id: &str, content: &[u8]) -> EventId {
         let fields = [&kind.to_be_bytes(), feed.as_bytes(), control_id.as_bytes(), content];
         EventId(self.name(b"message", &fields))
+    }
+
+    /// The id of the event that a message is accepted as which was kept before, as `first`.
+    pub(crate) fn redriven_id(&self, first: &[u8]) -> EventId {
+        EventId(self.name(b"redriven", &[first]))
     }
 
     /// What headers say instead of the identifier.

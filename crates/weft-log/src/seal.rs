@@ -7,15 +7,17 @@ use bytes::Bytes;
 use prost::Message;
 use weft_model::{
     DecodeError, Event, Payload, Position, SCHEMA_VERSION, Verdict,
-    proto::event::{Compression, Envelope, Header, SealedPart},
+    proto::event::{Compression, Envelope, Header, Redrives, SealedPart},
 };
 
 use crate::{
     OpenError, Stored, Vault, VaultError,
+    batch::NewMessage,
     compress::{compress, decompress},
     envelope::{EnvelopeRef, PartRef},
     error::Cause,
     merkle::leaf_hash,
+    names::Names,
     opened::Opened,
 };
 
@@ -102,8 +104,33 @@ impl Sealed {
         Self { leaf: leaf_hash(&bytes), bytes, opened: None }
     }
 
-    /// The same event under another verdict: the header is authenticated with the payload, so both are sealed anew.
-    pub(crate) fn with_verdict(&self, vault: &Vault, verdict: Verdict) -> Result<Self, Cause> {
+    /// The event as it was decided: a header of another verdict, or one that names the event before, whose header is
+    /// `before`. The header is authenticated with the payload, so both are sealed anew.
+    pub(crate) fn decided(self, vault: &Vault, message: &NewMessage, before: Option<&Header>) -> Result<Self, Cause> {
+        if message.verdict != Verdict::Conflict && message.first.is_none() {
+            return Ok(self);
+        }
+        let redriven = match (message.first, before) {
+            (None, _) => None,
+            (Some(first), Some(before)) => Some((first, before.received_us)),
+            (Some(_), None) => return Err(Cause::new("a message is not there that was kept")),
+        };
+        self.with_header(vault, |header, names| {
+            header.set_verdict(message.verdict);
+            if let Some((first, received_us)) = redriven {
+                header.event_id = names.redriven_id(&first.event_id.0).to_vec();
+                header.redrives = Some(Redrives {
+                    event_id: first.event_id.to_vec(),
+                    position: Some(first.position.to_proto()),
+                    received_us,
+                    resent: !first.from_log,
+                });
+            }
+        })
+    }
+
+    /// The same payload under another header.
+    fn with_header(&self, vault: &Vault, change: impl FnOnce(&mut Header, &Names)) -> Result<Self, Cause> {
         let envelope = EnvelopeRef::read(&self.bytes).ok_or_else(|| Cause::new("own envelope does not decode"))?;
         let mut header = Header::decode(envelope.header).map_err(Cause::new)?;
         let part = envelope.part.ok_or_else(|| Cause::new("envelope without a part"))?;
@@ -111,7 +138,7 @@ impl Sealed {
         let mut scratch = Scratch::default();
         decrypt(&key, &part, envelope.header, &mut scratch).ok_or_else(|| Cause::new("own seal does not open"))?;
         let compression = Compression::try_from(part.compression).map_err(Cause::new)?;
-        header.set_verdict(verdict);
+        change(&mut header, &Names::new(vault));
         Unsealed { header, plain: scratch.plain, compression, payload: None }.seal(vault, part.key_slot)
     }
 }

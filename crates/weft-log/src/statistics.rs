@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use weft_model::{Partition, Verdict};
 
 use crate::{
-    batch::verdict_of,
+    batch::{REDRIVEN, verdict_of},
     partitions::Partitions,
     storage::{Count, Counted},
 };
@@ -45,6 +45,9 @@ pub struct FeedStatistics {
     pub conflict: u64,
     /// Messages stored and not projected.
     pub quarantined: u64,
+    /// Of those that were stored and not projected, how many were read again from the log and accepted: they were counted when
+    /// they were received, and are in no sum. One that was accepted because its sender sent it again is among `accepted`.
+    pub redriven: u64,
 }
 
 impl FeedStatistics {
@@ -67,9 +70,9 @@ impl Statistics {
         let mut statistics = Self { partitions: partitions.collect(), feeds: Vec::new(), disk_bytes };
         let mut by_name: BTreeMap<&str, FeedStatistics> = BTreeMap::new();
         for (Counted { partition, message }, Count { count, bytes }) in counts {
-            let verdict = message.map_or(Verdict::Unspecified, |(_, verdict)| verdict_of(verdict));
+            let verdict = message.map_or(0, |(_, verdict)| verdict);
             if let Some(counted) = statistics.partitions.iter_mut().find(|p| p.partition == partition) {
-                counted.events += if verdict == Verdict::Duplicate { 0 } else { count };
+                counted.events += if verdict_of(verdict) == Verdict::Duplicate { 0 } else { count };
                 counted.bytes += bytes;
             }
             if let Some(name) = message.and_then(|(feed, _)| feeds.get(&feed)) {
@@ -84,8 +87,12 @@ impl Statistics {
 }
 
 impl FeedStatistics {
-    fn add(&mut self, verdict: Verdict, count: u64) {
-        match verdict {
+    fn add(&mut self, verdict: i32, count: u64) {
+        if verdict == REDRIVEN {
+            self.redriven += count;
+            return;
+        }
+        match verdict_of(verdict) {
             Verdict::Accepted => self.accepted += count,
             Verdict::Duplicate => self.duplicate += count,
             Verdict::Conflict => self.conflict += count,

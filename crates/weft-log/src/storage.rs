@@ -55,6 +55,9 @@ pub(crate) trait Writing: Send + 'static {
     /// What is stored of these messages, named events and source records.
     fn find(&mut self, questions: &Questions) -> impl Future<Output = Result<Known, Cause>> + Send;
 
+    /// The event at `position`, which is stored.
+    fn read(&mut self, position: Position) -> impl Future<Output = Result<Stored, Cause>> + Send;
+
     /// Stores the rows durably, all or none.
     fn store(&mut self, rows: &Rows) -> impl Future<Output = Result<(), Cause>> + Send;
 
@@ -110,7 +113,8 @@ pub(crate) struct Known {
 pub(crate) struct Rows {
     /// Of each partition in the order of their offsets.
     pub(crate) events: Vec<(Position, Sealed)>,
-    pub(crate) messages: Vec<(MessageKey, EventId, Position, Verdict)>,
+    /// With the number that stands for the verdict.
+    pub(crate) messages: Vec<(MessageKey, EventId, Position, i32)>,
     pub(crate) named: Vec<(EventId, Position)>,
     /// Feeds named for the first time.
     pub(crate) feeds: Vec<(u32, String)>,

@@ -17,7 +17,7 @@ use futures::future::join_all;
 use tokio::sync::watch;
 use weft_model::{
     Partition, Payload, Position, SourceRecordId, Stream, Verdict,
-    proto::event::{Disclosed, FeedRegistered, MessageReceived, RecordLinked},
+    proto::event::{Disclosed, FeedRegistered, MessageReceived, RecordLinked, Redrives},
 };
 
 use crate::{
@@ -236,10 +236,9 @@ pub async fn verdicts_on_repeats(log: SharedLog) {
         ("same content under another id", m("2", "a"), Accepted, Accepted, None),
         ("quarantined", quarantined(m("3", "a")), Quarantined, Quarantined, None),
         ("quarantined again", quarantined(m("3", "a")), Duplicate, Quarantined, Some(7)),
-        ("quarantined, then readable", m("3", "a"), Duplicate, Quarantined, Some(7)),
         ("a conflict that is unreadable too", quarantined(m("3", "b")), Conflict, Conflict, None),
         ("without a control id", m("", "a"), Accepted, Accepted, None),
-        ("without a control id, again", m("", "a"), Duplicate, Accepted, Some(11)),
+        ("without a control id, again", m("", "a"), Duplicate, Accepted, Some(10)),
         ("without a control id, other content", m("", "b"), Accepted, Accepted, None),
         ("of another feed", message("repeats-2", "1", "a", 1), Accepted, Accepted, None),
     ];
@@ -262,6 +261,112 @@ pub async fn verdicts_on_repeats(log: SharedLog) {
             assert_eq!(header(&event).unwrap().verdict(), *stored, "{name}");
         }
     }
+}
+
+/// What was quarantined is stored once more when it is offered as accepted, as an event that names the one before; from then
+/// on it is a duplicate of that, whatever it is offered as.
+pub async fn a_quarantined_message_is_accepted_once(log: SharedLog) {
+    use Verdict::{Accepted, Conflict, Duplicate, Quarantined};
+    for (feed, control_id) in [("redriven-1", "1"), ("redriven-2", "")] {
+        let accepted = Draft { received_us: 7_000_000, ..message(feed, control_id, "a", 1) };
+        let kept = unreadable(feed, control_id, "a");
+        let first = append(&log, vec![kept.clone()]).await[0];
+        assert_eq!(verdicts(&append(&log, vec![kept.clone()]).await), [Duplicate]);
+        let receipt = append(&log, vec![accepted.clone()]).await[0];
+        assert_eq!((receipt.verdict, receipt.stored), (Accepted, Accepted));
+        assert_ne!((receipt.position, receipt.event_id), (first.position, first.event_id));
+        let stored = read_one(&log, receipt.position).await;
+        opens_to(&log, &stored, &accepted, &receipt).await;
+        let redrives = Redrives {
+            event_id: first.event_id.to_vec(),
+            position: Some(first.position.to_proto()),
+            received_us: kept.received_us,
+            resent: true,
+        };
+        assert_eq!(header(&stored).unwrap().redrives, Some(redrives));
+        let before = read_one(&log, first.position).await;
+        opens_to(&log, &before, &kept, &first).await;
+        for again in [accepted.clone(), kept, Draft { same: Same::Redriven, ..accepted }] {
+            let again = append(&log, vec![again]).await[0];
+            assert_eq!((again.verdict, again.stored, again.position), (Duplicate, Accepted, receipt.position));
+            assert_eq!(again.event_id, receipt.event_id);
+        }
+        let other = append(&log, vec![message(feed, control_id, "b", 1)]).await[0];
+        let (conflict, new) = if control_id.is_empty() { (0, 1) } else { (1, 0) };
+        assert_eq!(other.verdict, if conflict == 1 { Conflict } else { Accepted });
+        let counts =
+            FeedStatistics { accepted: 1 + new, duplicate: 3, conflict, quarantined: 1, ..FeedStatistics::default() };
+        assert_eq!(counted(&log, feed).await, FeedStatistics { feed: feed.into(), ..counts });
+    }
+    // What comes with the first is a duplicate of it, and is accepted when it comes again.
+    let together = vec![unreadable("redriven-3", "1", "a"), message("redriven-3", "1", "a", 1)];
+    assert_eq!(verdicts(&append(&log, together.clone()).await), [Quarantined, Duplicate]);
+    assert_eq!(verdicts(&append(&log, together[1..].to_vec()).await), [Accepted]);
+}
+
+/// What somebody has read again from the log is not counted as received; only so is a conflict accepted.
+pub async fn a_message_is_read_again_from_the_log(log: SharedLog) {
+    use Verdict::{Accepted, Conflict, Duplicate, Quarantined};
+    let again = |draft| Draft { same: Same::Redriven, ..draft };
+    let m = |control_id, content| message("again", control_id, content, 1);
+    let drafts = vec![m("1", "a"), m("1", "b"), unreadable("again", "2", "a"), m("1", "b")];
+    let receipts = append(&log, drafts).await;
+    assert_eq!(verdicts(&receipts), [Accepted, Conflict, Quarantined, Duplicate]);
+    let still = append(&log, vec![again(unreadable("again", "2", "a")), again(m("1", "a"))]).await;
+    assert_eq!(
+        still.iter().map(|r| (r.verdict, r.stored)).collect::<Vec<_>>(),
+        [(Duplicate, Quarantined), (Duplicate, Accepted)]
+    );
+    let redriven = append(&log, vec![again(m("1", "b")), again(m("2", "a"))]).await;
+    assert_eq!(verdicts(&redriven), [Accepted, Accepted]);
+    for (receipt, first) in redriven.iter().zip(&receipts[1..]) {
+        let event = read_one(&log, receipt.position).await;
+        let redrives = header(&event).unwrap().redrives.unwrap();
+        assert_eq!((redrives.event_id, redrives.resent), (first.event_id.to_vec(), false));
+        assert_eq!(redrives.position, Some(first.position.to_proto()));
+    }
+    for (draft, receipt) in [(m("1", "b"), redriven[0]), (m("2", "a"), redriven[1]), (m("1", "a"), receipts[0])] {
+        let sent_again = append(&log, vec![draft]).await[0];
+        assert_eq!((sent_again.verdict, sent_again.stored), (Duplicate, Accepted));
+        assert_eq!(sent_again.position, receipt.position);
+    }
+    let counts =
+        FeedStatistics { accepted: 1, duplicate: 4, conflict: 1, quarantined: 1, redriven: 2, feed: "again".into() };
+    assert_eq!(counts.received(), 7);
+    assert_eq!(counted(&log, "again").await, counts);
+    let statistics = log.statistics().await.unwrap();
+    for counted in statistics.partitions {
+        assert_eq!(counted.events, log.size(counted.partition).await.unwrap());
+    }
+}
+
+/// Whoever reads a message again at the same time, it is accepted once; many of one call stand in their order.
+pub async fn reading_again_at_once_accepts_once(log: SharedLog) {
+    let kept = |n: u64| unreadable("at-once", &format!("{n}"), "content");
+    append(&log, (0..100).map(kept).collect()).await;
+    let drafts = |writer: u64| -> Vec<Draft> {
+        let same = if writer.is_multiple_of(2) { Same::Message } else { Same::Redriven };
+        let draft = |n: u64| Draft { same: same.clone(), ..message("at-once", &format!("{n}"), "content", 3) };
+        (0..100).map(draft).collect()
+    };
+    let all = join_all((0..8).map(|writer| {
+        let (log, drafts) = (Arc::clone(&log), drafts(writer));
+        tokio::spawn(async move { append(&log, drafts).await })
+    }))
+    .await;
+    let all: Vec<Vec<Receipt>> = all.into_iter().map(Result::unwrap).collect();
+    let accepted = all.iter().flatten().filter(|receipt| receipt.verdict == Verdict::Accepted);
+    assert_eq!(accepted.map(|receipt| receipt.position).collect::<BTreeSet<_>>().len(), 100);
+    for receipts in &all {
+        assert!(receipts.iter().all(|receipt| receipt.stored == Verdict::Accepted));
+        assert_eq!(
+            receipts.iter().map(|r| r.position).collect::<Vec<_>>(),
+            all[0].iter().map(|r| r.position).collect::<Vec<_>>()
+        );
+        assert!(receipts.is_sorted_by_key(|receipt| receipt.position));
+    }
+    let feed = counted(&log, "at-once").await;
+    assert_eq!((feed.quarantined, feed.conflict, feed.accepted + feed.redriven), (100, 0, 100));
 }
 
 /// A conflict keeps what the message said: only its verdict differs from what was appended.
@@ -291,7 +396,8 @@ pub async fn counts_add_up(log: SharedLog) {
     append(&log, drafts[..1].to_vec()).await;
     let after = log.statistics().await.unwrap();
     let feed = after.feeds.iter().find(|feed| feed.feed == "counts").unwrap();
-    let wanted = FeedStatistics { feed: "counts".into(), accepted: 2, duplicate: 2, conflict: 1, quarantined: 1 };
+    let counts = FeedStatistics { accepted: 2, duplicate: 2, conflict: 1, quarantined: 1, ..FeedStatistics::default() };
+    let wanted = FeedStatistics { feed: "counts".into(), ..counts };
     assert_eq!(feed, &wanted);
     assert_eq!(feed.received(), sent + 1);
     assert!(after.feeds.is_sorted_by_key(|feed| &feed.feed));
@@ -420,6 +526,19 @@ pub async fn closed_is_unavailable(log: SharedLog) {
     within(log.close()).await;
 }
 
+/// A quarantined message of which not even the record could be read.
+#[must_use]
+pub fn unreadable(feed: &str, control_id: &str, content: &str) -> Draft {
+    let raw = content.to_owned().into_bytes().into();
+    let payload = MessageReceived { raw, reason: "wrong-sender".into(), ..MessageReceived::default() };
+    let (verdict, payload) = (Verdict::Quarantined, Payload::MessageReceived(payload));
+    Draft { verdict, payload, ..message(feed, control_id, content, 1) }
+}
+
+async fn counted(log: &SharedLog, feed: &str) -> FeedStatistics {
+    log.statistics().await.unwrap().feeds.into_iter().find(|counted| counted.feed == feed).unwrap()
+}
+
 /// Every event from `from` on.
 pub async fn read_all(log: &SharedLog, from: Position) -> Vec<Stored> {
     let mut events: Vec<Stored> = Vec::new();
@@ -538,7 +657,8 @@ macro_rules! suite_tests {
             $backend:
             append_then_read_is_in_order, a_record_has_one_partition, open_gives_back_what_was_appended, dense_under_many_writers,
             the_drafts_of_one_call_stay_together, a_refused_call_stores_nothing, a_named_event_is_stored_once,
-            verdicts_on_repeats, a_conflict_keeps_its_payload, counts_add_up, waiting_ends_when_events_come,
+            verdicts_on_repeats, a_quarantined_message_is_accepted_once, a_message_is_read_again_from_the_log,
+            reading_again_at_once_accepts_once, a_conflict_keeps_its_payload, counts_add_up, waiting_ends_when_events_come,
             pages_respect_their_limits, bytes_never_change, pseudonyms_are_stable, a_cancelled_caller_may_ask_again,
             closed_is_unavailable
         );

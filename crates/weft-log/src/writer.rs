@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use weft_model::{Position, Pseudonym, Verdict};
+use weft_model::{Position, Pseudonym, proto::event::Header};
 
 use crate::{
     Receipt, Stored, Vault,
@@ -19,7 +19,7 @@ use crate::{
     keys::Allocator,
     log::Shared,
     partitions::PerPartition,
-    seal::Sealed,
+    seal::{self, Sealed},
     storage::{Ends, Known, Rows, Writing},
 };
 
@@ -116,7 +116,7 @@ impl<W: Writing> Writer<W> {
         known.key_slots.extend(&given);
         let slots = known.key_slots.clone();
 
-        let mut decider = Decider::new(&ends.feeds, known);
+        let mut decider = Decider::new(&self.shared.names, &ends.feeds, known);
         let mut decided = Vec::with_capacity(calls.len());
         for call in calls {
             // A key that is lost stops its own call only.
@@ -130,7 +130,9 @@ impl<W: Writing> Writer<W> {
         }
         let rows = Rows { feeds, key_slots: given.into_iter().collect(), ..Rows::default() };
         let mut sizes = ends.sizes.clone();
-        let (mut rows, positions) = place(&self.shared.vault, decider.finish(), rows, &mut sizes)?;
+        let outcome = decider.finish();
+        let before = self.before(&outcome).await?;
+        let (mut rows, positions) = place(&self.shared.vault, outcome, &before, rows, &mut sizes)?;
         self.writing.store(&rows).await?;
         self.ends = Some(Ends { sizes, next_key_slot, ..ends });
         self.shared.keys.remember(slots);
@@ -148,6 +150,16 @@ impl<W: Writing> Writer<W> {
                 })
             })
             .collect()
+    }
+
+    /// The headers of the events that messages were kept as which are accepted now.
+    async fn before(&mut self, decided: &Decided<Sealed>) -> Result<HashMap<Position, Header>, Cause> {
+        let mut before = HashMap::new();
+        for first in decided.firsts() {
+            let stored = self.writing.read(first.position).await?;
+            before.insert(first.position, seal::header(&stored).map_err(Cause::new)?);
+        }
+        Ok(before)
     }
 
     /// Where storage ends after a failure. What that batch stored after all, against what its callers were told, becomes
@@ -173,6 +185,7 @@ fn seal(vault: &Vault, call: Vec<Entry>, slots: &HashMap<Pseudonym, u64>) -> Res
 fn place(
     vault: &Vault,
     decided: Decided<Sealed>,
+    before: &HashMap<Position, Header>,
     mut rows: Rows,
     sizes: &mut PerPartition<u64>,
 ) -> Result<(Rows, Vec<Position>), Cause> {
@@ -181,8 +194,8 @@ fn place(
     for new in decided.new {
         let counted = new.counted();
         let sealed = match &new.message {
-            Some(message) if message.verdict == Verdict::Conflict => new.body.with_verdict(vault, Verdict::Conflict)?,
-            _ => new.body,
+            Some(message) => new.body.decided(vault, message, message.first.and_then(|f| before.get(&f.position)))?,
+            None => new.body,
         };
         let size = sizes.get_mut(new.partition).ok_or_else(|| Cause::new("event of no partition"))?;
         let position = new.partition.at(*size);
@@ -191,7 +204,10 @@ fn place(
         count.count += 1;
         count.bytes += sealed.bytes.len() as u64;
         match new.message {
-            Some(message) => rows.messages.push((message.key, new.event_id, position, message.verdict)),
+            Some(message) => {
+                let verdict = message.stored_verdict();
+                rows.messages.push((message.key, new.event_id, position, verdict));
+            }
             None => rows.named.push((new.event_id, position)),
         }
         rows.events.push((position, sealed));

@@ -28,7 +28,7 @@ use weft_model::{
             Envelope, Evidence, Fact, FeedRegistered, FeedSwitched, Identifier, IdentifierKind, Issue, Line, LineKind,
             LinkMethod, LinkModelSwitched, Merge, MessageReceived, Mistake, Name, NhsNumberSuperseded,
             NhsNumberSwitched, PartitionRoot, PersonsMerged, Placed, Precision, RecordLinked, RecordsMerged,
-            RecordsUnlinked, RequestRefused, ReviewAsked, Severity, StewardDecided, StewardDecision, When,
+            RecordsUnlinked, Redriver, RequestRefused, ReviewAsked, Severity, StewardDecided, StewardDecision, When,
         },
     },
 };
@@ -201,8 +201,29 @@ fn drafts() -> Vec<(&'static str, Draft)> {
     ]
     .into_iter()
     .chain(identities().into_iter().map(|(name, payload)| (name, named(payload))))
-    .chain([("request_refused", named(Payload::RequestRefused(refused())))])
+    .chain([("request_refused", named(Payload::RequestRefused(refused()))), ("message_redriven", redriven())])
     .collect()
+}
+
+/// The first message once more, accepted.
+fn redriven() -> Draft {
+    let by = Redriver {
+        by: "ops".into(),
+        role: "integration".into(),
+        organisation: "RYJ".into(),
+        reason: "the profile was mended".into(),
+    };
+    Draft {
+        same: Same::Redriven,
+        received_us: 1_714_642_205_250_000,
+        payload: Payload::MessageReceived(MessageReceived {
+            raw: b"MSH|^~\\&|PAS|RYJ\rPID|1||0000001\r".as_slice().into(),
+            record: Some(suite::record(1)),
+            redriven_by: Some(by),
+            ..MessageReceived::default()
+        }),
+        ..suite::message("ryj-pas", "MSG0001", "", 1)
+    }
 }
 
 fn refused() -> RequestRefused {
@@ -399,6 +420,7 @@ fn full_message() -> MessageReceived {
         sent: Some(when),
         sequence: Some(12),
         reason: String::new(),
+        redriven_by: None,
     }
 }
 

@@ -15,8 +15,8 @@ use std::{
 use futures::future::join_all;
 use sqlx::{Connection, PgConnection, Row};
 use weft_log::{
-    AppendError, EventLog, KafkaLog, KafkaOptions, OpenError, OpenLogError, Reachable, Receipt, SharedLog, Stored,
-    Vault, header, suite,
+    AppendError, Draft, EventLog, KafkaLog, KafkaOptions, OpenError, OpenLogError, Reachable, Receipt, Same, SharedLog,
+    Stored, Vault, header, suite,
 };
 use weft_model::{EventId, Stream, Verdict};
 
@@ -155,6 +155,73 @@ async fn what_a_dead_node_left_is_stored_once() {
     let events = everything(&log).await;
     let ids: BTreeSet<EventId> = events.iter().map(id).collect();
     assert_eq!((events.len(), ids.len()), (30, 20));
+}
+
+/// The same of messages that were quarantined and are accepted now: accepted once, whoever offers them again; while the outcome
+/// is not known, whoever still does not accept one gets the first answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_node_left_of_reading_again_is_stored_once() {
+    let Some((options, _dir)) = support::kafka() else { return };
+    let (log, other) = (open(&options).await, open(&options).await);
+    let id_of = |n: u64| format!("{n}");
+    let kept = |n: u64| suite::unreadable("dead", &id_of(n), "content");
+    let accepted = |n: u64| suite::message("dead", &id_of(n), "content", n);
+    let from_log = |n: u64| Draft { same: Same::Redriven, ..accepted(n) };
+    let first = log.append((0..20).map(kept).collect()).await.unwrap();
+    let redriven = log.append((0..20).map(from_log).collect()).await.unwrap();
+    assert!(redriven.iter().all(|receipt| receipt.verdict == Verdict::Accepted));
+    sql(&options, "UPDATE inbox SET place = -1 WHERE nth = 1; DELETE FROM count WHERE verdict = 5").await;
+
+    let still = other.append(vec![kept(0)]).await.unwrap()[0];
+    assert_eq!(
+        (still.verdict, still.stored, still.position),
+        (Verdict::Duplicate, Verdict::Quarantined, first[0].position)
+    );
+    let of_another = other.append(vec![suite::message("dead", "0", "content", 999)]).await;
+    let elsewhere = other.pseudonym(&suite::record(999)).0 != other.pseudonym(&suite::record(0)).0;
+    assert!(elsewhere && (of_another.is_err() || options.feed_partitions == 1), "it may be in the other partition");
+    // The sender sends five, somebody reads five again, nobody asks for the others.
+    let resent = other.append((0..5).map(accepted).collect()).await.unwrap();
+    let again = log.append((5..10).map(from_log).collect()).await.unwrap();
+    for (first, again) in redriven.iter().zip(resent.iter().chain(&again)) {
+        assert_eq!(again.event_id, first.event_id);
+        assert_eq!(again.stored, Verdict::Accepted);
+    }
+    sql(&options, "UPDATE inbox SET since = since - interval '1 day'; UPDATE log SET swept = '-infinity'").await;
+    assert_eq!(log.settle(Duration::from_secs(3600)).await.unwrap(), 10);
+    for n in 0..20 {
+        let late = log.append(vec![accepted(n)]).await.unwrap()[0];
+        assert_eq!((late.verdict, late.stored), (Verdict::Duplicate, Verdict::Accepted), "{n}");
+        assert_eq!(late.event_id, redriven[n as usize].event_id);
+    }
+    let feeds = log.statistics().await.unwrap().feeds;
+    assert_eq!((feeds[0].quarantined, feeds[0].accepted, feeds[0].redriven, feeds[0].conflict), (20, 5, 15, 0));
+    // Every event of the log is in the inbox, and of each message one is accepted.
+    let events = everything(&log).await;
+    let ids: BTreeSet<EventId> = events.iter().map(id).collect();
+    assert_eq!((events.len(), ids.len()), (50, 40));
+    for stored in &events {
+        log.open(stored).await.unwrap();
+    }
+}
+
+/// A reading that was decided and never produced is forgotten, and made anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reading_that_was_never_stored_is_made_anew() {
+    let Some((options, _dir)) = support::kafka() else { return };
+    let log = open(&options).await;
+    log.append(vec![suite::unreadable("never", "1", "content")]).await.unwrap();
+    sql(
+        &options,
+        "INSERT INTO inbox (feed, control_id, nth, verdict, partition, place, since, event_id)
+         SELECT feed, control_id, 1, 5, partition, -1, now() - interval '1 day', decode(repeat('07', 16), 'hex') FROM inbox",
+    )
+    .await;
+    assert_eq!(log.settle(Duration::from_secs(3600)).await.unwrap(), 1);
+    let receipt = log.append(vec![suite::message("never", "1", "content", 1)]).await.unwrap()[0];
+    assert_eq!(receipt.verdict, Verdict::Accepted);
+    let feeds = log.statistics().await.unwrap().feeds;
+    assert_eq!((feeds[0].quarantined, feeds[0].accepted, feeds[0].redriven), (1, 1, 0));
 }
 
 /// Brokers that do not answer, or a database, or a log that is closed: each is said, no password with it, and nothing is

@@ -51,17 +51,9 @@ impl Storage for Sqlite {
             let position = from.partition.at(from.offset + page.len() as u64);
             let corrupt = |what| ReadError::Corrupt { position, what };
             let row = rows.try_next().await.map_err(failed)?.ok_or(corrupt("event is missing"))?;
-            if row.try_get::<i64, _>(0).map_err(failed)?.unsigned_abs() != position.offset {
-                return Err(corrupt("event is missing"));
-            }
-            let stored_leaf: &[u8] = row.try_get(1).map_err(failed)?;
-            let envelope: &[u8] = row.try_get(2).map_err(failed)?;
-            let leaf = leaf_hash(envelope);
-            if leaf != stored_leaf {
-                return Err(corrupt("bytes do not have their leaf hash"));
-            }
-            bytes += envelope.len();
-            page.push(Stored { position, bytes: Bytes::copy_from_slice(envelope), leaf });
+            let stored = checked(&row, position)?;
+            bytes += stored.bytes.len();
+            page.push(stored);
             if bytes > limit.bytes {
                 break;
             }
@@ -91,6 +83,29 @@ impl Storage for Sqlite {
     async fn close(&self) {
         self.readers.close().await;
     }
+}
+
+/// One event.
+pub(crate) async fn one(connection: &mut SqliteConnection, position: Position) -> Result<Stored, ReadError> {
+    let query = sqlx::query(select(position.partition.stream)).bind(position.offset as i64).bind(1i64);
+    let row = query.fetch_optional(connection).await.map_err(|error| failed(error, position))?;
+    checked(&row.ok_or(ReadError::Corrupt { position, what: "event is missing" })?, position)
+}
+
+/// The event in a row, which must be the one at `position`, with the bytes that were stored.
+fn checked(row: &SqliteRow, position: Position) -> Result<Stored, ReadError> {
+    let failed = |error| failed(error, position);
+    let corrupt = |what| ReadError::Corrupt { position, what };
+    if row.try_get::<i64, _>(0).map_err(failed)?.unsigned_abs() != position.offset {
+        return Err(corrupt("event is missing"));
+    }
+    let stored_leaf: &[u8] = row.try_get(1).map_err(failed)?;
+    let envelope: &[u8] = row.try_get(2).map_err(failed)?;
+    let leaf = leaf_hash(envelope);
+    if leaf != stored_leaf {
+        return Err(corrupt("bytes do not have their leaf hash"));
+    }
+    Ok(Stored { position, bytes: Bytes::copy_from_slice(envelope), leaf })
 }
 
 /// Where the stored rows end: a few searches, whatever the size of the log.

@@ -13,6 +13,7 @@ use super::{
     sql::{Pack, Parts, Texts, cause},
 };
 use crate::{
+    Stored,
     batch::{Place, verdict_of},
     error::Cause,
     storage::{Ends, Known, KnownMessage, Questions, Rows, Writing},
@@ -126,6 +127,10 @@ impl Writing for SqliteWriter {
         Ok(known)
     }
 
+    async fn read(&mut self, position: Position) -> Result<Stored, Cause> {
+        read::one(connected(&mut self.connection)?, position).await.map_err(Cause::new)
+    }
+
     async fn store(&mut self, rows: &Rows) -> Result<(), Cause> {
         let query = STORE.query(&mut self.store, pack_rows(rows));
         let connection = connected(&mut self.connection)?;
@@ -235,7 +240,7 @@ fn pack_rows(rows: &Rows) -> [Pack; 9] {
         inbox.bytes(&event_id.0);
         let (stream, offset) = (number(position.partition.stream), position.offset as i64);
         let bytes = key.control_id.len() as i64;
-        inbox.row(&[key.feed.into(), start, bytes, stream, offset, i32::from(*verdict).into()]);
+        inbox.row(&[key.feed.into(), start, bytes, stream, offset, (*verdict).into()]);
     }
     for (event_id, position) in &rows.named {
         let start = names.bytes(&event_id.0);

@@ -46,7 +46,8 @@ const DECIDE: &str = "
     ), keys AS (
       INSERT INTO key_slot (slot, record, wrapped) SELECT * FROM UNNEST($11::bigint[], $12::bytea[], $13::bytea[])
     ), messages_again AS (
-      UPDATE inbox SET since = now() FROM UNNEST($14::integer[], $15::bytea[], $16::smallint[]) AS again (feed, control_id, nth)
+      UPDATE inbox SET since = now(), verdict = again.verdict
+      FROM UNNEST($14::integer[], $15::bytea[], $16::smallint[], $18::smallint[]) AS again (feed, control_id, nth, verdict)
       WHERE inbox.feed = again.feed AND inbox.control_id = again.control_id AND inbox.nth = again.nth AND inbox.place < 0
       RETURNING 1
     ), names_again AS (
@@ -182,11 +183,12 @@ impl Inbox {
         let pending = |event: &New<B>| -1 - sizes(event.partition).cast_signed();
         let feed = |(_, message): &(&New<B>, &NewMessage)| message.key.feed.cast_signed();
         let nth = |(_, message): &(&New<B>, &NewMessage)| message.nth as i16;
+        let verdict = |(_, message): &(&New<B>, &NewMessage)| message.stored_verdict() as i16;
         let query = sqlx::query_scalar(DECIDE)
             .bind(first.iter().map(feed).collect::<Vec<i32>>())
             .bind(first.iter().map(|(_, message)| &*message.key.control_id).collect::<Vec<&[u8]>>())
             .bind(first.iter().map(nth).collect::<Vec<i16>>())
-            .bind(first.iter().map(|(_, message)| i32::from(message.verdict) as i16).collect::<Vec<i16>>())
+            .bind(first.iter().map(verdict).collect::<Vec<i16>>())
             .bind(first.iter().map(|(event, _)| event.partition.number.cast_signed()).collect::<Vec<i32>>())
             .bind(first.iter().map(|(event, _)| pending(event)).collect::<Vec<i64>>())
             .bind(first.iter().map(|(event, _)| &event.event_id.0[..]).collect::<Vec<&[u8]>>())
@@ -199,7 +201,8 @@ impl Inbox {
             .bind(again.iter().map(feed).collect::<Vec<i32>>())
             .bind(again.iter().map(|(_, message)| &*message.key.control_id).collect::<Vec<&[u8]>>())
             .bind(again.iter().map(nth).collect::<Vec<i16>>())
-            .bind(names_again.iter().map(|event| &event.event_id.0[..]).collect::<Vec<&[u8]>>());
+            .bind(names_again.iter().map(|event| &event.event_id.0[..]).collect::<Vec<&[u8]>>())
+            .bind(again.iter().map(verdict).collect::<Vec<i16>>());
         let still_pending: i64 = match query.fetch_one(&self.pool).await {
             Ok(still_pending) => still_pending,
             Err(error) if is_race(&error) => return Ok(Outcome::Overtaken),

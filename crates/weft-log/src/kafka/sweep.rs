@@ -122,7 +122,7 @@ async fn unsettled(connection: &mut PgConnection, age_s: i64) -> Result<Vec<Unse
         rows.push(Unsettled {
             partition: Stream::Feed.partition(partition.cast_unsigned()),
             event_id: EventId::from_bytes(&event_id).map_err(Cause::new)?,
-            message: Some(NewMessage { key, verdict: verdict_of(verdict.into()), nth }),
+            message: Some(NewMessage { key, verdict: verdict_of(verdict.into()), nth, first: None }),
             after: after(place),
         });
     }

@@ -16,20 +16,22 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::{Instant, timeout},
 };
-use weft_model::{EventId, Partition, Position, Pseudonym, Verdict};
+use weft_model::{EventId, Partition, Position, Pseudonym, Verdict, proto::event::Header};
 
 use super::{
     client::Client,
     inbox::{Delivered, Inbox, NewKey, Outcome},
     produce::{Outcomes, Outgoing, Producer},
+    read::Kafka,
 };
 use crate::{
-    OpenLogError, Receipt,
-    batch::{self, Body, Decided, Decider, Decision, Entry, New, Place},
+    OpenLogError, ReadLimit, Receipt,
+    batch::{self, Body, Decided, Decider, Decision, Entry, First, Head, New, Place, SameEntry},
     error::Cause,
     log::Shared,
-    seal::Sealed,
-    storage::{Count, Counted, Known, Questions},
+    names::Names,
+    seal::{self, Sealed},
+    storage::{Count, Counted, Known, MessageKey, Questions, Storage},
     writer::{Submission, collect},
 };
 
@@ -47,6 +49,7 @@ type Reply = oneshot::Sender<Answer>;
 pub(super) struct KafkaWriter {
     shared: Arc<Shared>,
     inbox: Inbox,
+    storage: Arc<Kafka>,
     producer: Producer,
     feeds: HashMap<String, u32>,
     /// Key slots that are ours and not given yet.
@@ -60,6 +63,8 @@ struct Plan {
     calls: Vec<Result<Vec<Decision>, Cause>>,
     decided: Decided<Body>,
     slots: HashMap<Pseudonym, u64>,
+    /// The headers of the events that messages were kept as which are accepted now.
+    before: HashMap<Position, Header>,
 }
 
 /// Events that are on their way, until it is dropped.
@@ -73,13 +78,14 @@ impl KafkaWriter {
         client: &Client,
         shared: Arc<Shared>,
         inbox: Inbox,
+        storage: Arc<Kafka>,
         deliver_within: Duration,
     ) -> Result<Self, OpenLogError> {
         let producer = Producer::new(client.clone(), Arc::clone(&shared), deliver_within);
         let producer = producer.map_err(|source| client.unavailable(source))?;
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX as usize));
         let (feeds, on_their_way) = (HashMap::new(), Arc::default());
-        Ok(Self { shared, inbox, producer, feeds, slots: 0..0, in_flight, on_their_way })
+        Ok(Self { shared, inbox, storage, producer, feeds, slots: 0..0, in_flight, on_their_way })
     }
 
     /// Stores until the log is closed or dropped; what was queued before that is stored too.
@@ -132,11 +138,18 @@ impl KafkaWriter {
             Ok(plan) => plan?,
             Err(_) => return Err(Cause::new("PostgreSQL does not answer in time")),
         };
-        let Plan { calls, decided, slots } = plan;
+        let Plan { calls, decided, slots, before } = plan;
         let mut outgoing = Vec::with_capacity(decided.new.len());
         let mut sent = Vec::with_capacity(decided.new.len());
         for new in decided.new {
-            let sealed = self.seal(new.body, new.message.as_ref().map(|message| message.verdict), &slots)?;
+            let sealed = self.seal(new.body, &slots)?;
+            let sealed = match &new.message {
+                Some(message) => {
+                    let before = message.first.and_then(|first| before.get(&first.position));
+                    sealed.decided(&self.shared.vault, message, before)?
+                }
+                None => sealed,
+            };
             let bytes = sealed.bytes.len() as u64;
             outgoing.push(Outgoing { partition: new.partition, event_id: new.event_id, sealed });
             sent.push(Delivered { event_id: new.event_id, message: new.message, position: new.partition.at(0), bytes });
@@ -170,7 +183,8 @@ impl KafkaWriter {
             let mut slots = known.key_slots.clone();
             slots.extend(keys.iter().map(|key| (key.record, key.slot)));
 
-            let (calls_decided, decided) = decide(&self.feeds, known, &calls, refusals)?;
+            let (calls_decided, decided) = decide(&self.shared.names, &self.feeds, known, &calls, refusals)?;
+            let before = self.before(&decided).await?;
             let sizes = |partition: Partition| self.shared.tail.size(partition);
             let nothing_new = decided.new.is_empty();
             if nothing_new || self.inbox.decide(&decided.new, &keys, sizes).await? == Outcome::Stored {
@@ -180,10 +194,21 @@ impl KafkaWriter {
                 if !nothing_new {
                     self.shared.keys.remember(slots.iter().map(|(record, slot)| (*record, *slot)));
                 }
-                return Plan::new(calls, calls_decided, decided, slots);
+                return Plan::new(calls, calls_decided, decided, slots, before);
             }
         }
         Err(Cause::new("other nodes store the same events again and again"))
+    }
+
+    async fn before(&self, decided: &Decided<usize>) -> Result<HashMap<Position, Header>, Cause> {
+        let one = ReadLimit { events: 1, bytes: 0 };
+        let mut before = HashMap::new();
+        for First { position, .. } in decided.firsts() {
+            let page = self.storage.read(position, position.offset + 1, one).await.map_err(Cause::new)?;
+            let stored = page.first().ok_or_else(|| Cause::new("a message is not there that was kept"))?;
+            before.insert(position, seal::header(stored).map_err(Cause::new)?);
+        }
+        Ok(before)
     }
 
     /// True where events that are known to be pending are on their way from here: they have arrived then, or failed.
@@ -220,18 +245,15 @@ impl KafkaWriter {
         Ok(keys)
     }
 
-    /// Why a call cannot be stored, if it cannot: a key that is lost, or an event that is pending in another partition,
-    /// because its message was read otherwise when it came first. Both stop their own call only.
+    /// Why a call cannot be stored, if it cannot: a key that is lost, or a message that is pending and was read otherwise
+    /// when it was decided. Both stop their own call only.
     fn refusals(&self, calls: &[Vec<Entry>], known: &Known) -> Vec<Option<Cause>> {
         let mut refusals = Vec::with_capacity(calls.len());
         for call in calls {
             let mut refusal = None;
             for Entry { head, body } in call {
-                let message = known.messages.values().flatten().find(|message| message.event_id == head.event_id);
-                if let Some(Place::Pending(partition)) = message.map(|message| message.place)
-                    && partition != head.partition
-                {
-                    refusal = Some(Cause::new("the same message is on its way to another partition: try again later"));
+                if self.is_read_otherwise(head, known) {
+                    refusal = Some(Cause::new("the same message is on its way as it was read before: try again later"));
                 }
                 if let Body::Unsealed(record, _) = body
                     && let Some(slot) = known.key_slots.get(record)
@@ -245,18 +267,20 @@ impl KafkaWriter {
         refusals
     }
 
-    fn seal(&self, body: Body, verdict: Option<Verdict>, slots: &HashMap<Pseudonym, u64>) -> Result<Sealed, Cause> {
-        let vault = &self.shared.vault;
-        let sealed = match body {
-            Body::Sealed(sealed) => sealed,
+    fn is_read_otherwise(&self, head: &Head, known: &Known) -> bool {
+        let SameEntry::Message { feed, control_id, offer } = &head.same else { return false };
+        let Some(feed) = self.feeds.get(feed) else { return false };
+        let others = known.messages.get(&MessageKey::new(*feed, control_id, head.event_id));
+        others.is_some_and(|others| batch::is_read_otherwise(others, head, *offer, &self.shared.names))
+    }
+
+    fn seal(&self, body: Body, slots: &HashMap<Pseudonym, u64>) -> Result<Sealed, Cause> {
+        match body {
+            Body::Sealed(sealed) => Ok(sealed),
             Body::Unsealed(record, unsealed) => {
                 let slot = slots.get(&record).copied().ok_or_else(|| Cause::new("record without a key slot"))?;
-                unsealed.seal(vault, slot)?
+                unsealed.seal(&self.shared.vault, slot)
             }
-        };
-        match verdict {
-            Some(Verdict::Conflict) => sealed.with_verdict(vault, Verdict::Conflict),
-            _ => Ok(sealed),
         }
     }
 }
@@ -264,12 +288,13 @@ impl KafkaWriter {
 /// Decides the drafts of all calls that can be stored; the body of each is its number among all drafts.
 #[expect(clippy::type_complexity, reason = "said once")]
 fn decide(
+    names: &Names,
     feeds: &HashMap<String, u32>,
     known: Known,
     calls: &[Vec<Entry>],
     refusals: Vec<Option<Cause>>,
 ) -> Result<(Vec<Result<Vec<Decision>, Cause>>, Decided<usize>), Cause> {
-    let mut decider = Decider::new(feeds, known);
+    let mut decider = Decider::new(names, feeds, known);
     let mut decided = Vec::with_capacity(calls.len());
     let mut number = 0;
     for (call, refusal) in calls.iter().zip(refusals) {
@@ -293,6 +318,7 @@ impl Plan {
         calls_decided: Vec<Result<Vec<Decision>, Cause>>,
         decided: Decided<usize>,
         slots: HashMap<Pseudonym, u64>,
+        before: HashMap<Position, Header>,
     ) -> Result<Self, Cause> {
         let mut bodies: Vec<Option<Body>> = calls.into_iter().flatten().map(|entry| Some(entry.body)).collect();
         let Decided { new, duplicates } = decided;
@@ -301,7 +327,7 @@ impl Plan {
             Ok(New { partition, event_id, message, again, body })
         };
         let new = new.into_iter().map(with_body).collect::<Result<_, Cause>>()?;
-        Ok(Self { calls: calls_decided, decided: Decided { new, duplicates }, slots })
+        Ok(Self { calls: calls_decided, decided: Decided { new, duplicates }, slots, before })
     }
 }
 

@@ -197,7 +197,14 @@ fn content(stored: &Stored, header: &HeaderRef<'_>, plain: &[u8], names: &Names)
         return None;
     }
     let Some(content) = ContentRef::read(plain) else { return differs("the payload cannot be decoded") };
-    if names.message_id(header.kind, header.feed, header.control_id, content.raw).0 != *header.event_id {
+    let mut event_id = names.message_id(header.kind, header.feed, header.control_id, content.raw);
+    if let Some(first) = header.redrives {
+        if event_id.0 != *first {
+            return differs("the event before is not that of the feed, the control id and the content");
+        }
+        event_id = names.redriven_id(first);
+    }
+    if event_id.0 != *header.event_id {
         return differs("the event id is not that of the feed, the control id and the content");
     }
     let named = content.record.map(|r| names.pseudonym_of(r.organisation, r.system, r.value));
