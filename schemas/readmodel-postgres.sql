@@ -161,6 +161,8 @@ CREATE TABLE feed_health (
     accepted bigint NOT NULL,
     conflict bigint NOT NULL,
     quarantined bigint NOT NULL,
+    redriven bigint NOT NULL,
+    held bigint NOT NULL,
     last_received_us bigint NOT NULL,
     last_offset bigint NOT NULL,
     PRIMARY KEY (feed, partition)
@@ -174,6 +176,14 @@ CREATE TABLE quarantine (
 );
 CREATE INDEX quarantine_received ON quarantine (received_us, known_from);
 CREATE INDEX quarantine_feed ON quarantine (feed, received_us, known_from);
+
+CREATE TABLE redrive (
+    known_from bigint PRIMARY KEY,
+    held bigint NOT NULL,
+    redriven_us bigint NOT NULL,
+    resent bigint NOT NULL
+);
+CREATE INDEX redrive_held ON redrive (held);
 
 CREATE TABLE parked (
     pseudonym bytea NOT NULL,

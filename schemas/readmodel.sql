@@ -177,18 +177,22 @@ CREATE TABLE feed (
 ) STRICT, WITHOUT ROWID;
 
 -- What arrived of each feed in each partition, by what the log says; duplicates are no events and are counted by the log.
+-- redriven: read again from the log, which are none of those that arrived. held: how many more this partition keeps than it
+-- accepts that were kept, in whatever partition: the sum of all partitions is what is kept now.
 CREATE TABLE feed_health (
     feed TEXT NOT NULL,
     partition INTEGER NOT NULL,
     accepted INTEGER NOT NULL,
     conflict INTEGER NOT NULL,
     quarantined INTEGER NOT NULL,
+    redriven INTEGER NOT NULL,
+    held INTEGER NOT NULL,
     last_received_us INTEGER NOT NULL,
     last_offset INTEGER NOT NULL,
     PRIMARY KEY (feed, partition)
 ) STRICT, WITHOUT ROWID;
 
--- Messages that are kept and not projected. body: weft.v1.QuarantinedMessage, ready to be served.
+-- Messages that are kept and not projected, or were. body: weft.v1.QuarantinedMessage, ready to be served.
 CREATE TABLE quarantine (
     known_from INTEGER PRIMARY KEY,
     feed TEXT NOT NULL,
@@ -197,6 +201,16 @@ CREATE TABLE quarantine (
 ) STRICT;
 CREATE INDEX quarantine_received ON quarantine (received_us, known_from);
 CREATE INDEX quarantine_feed ON quarantine (feed, received_us, known_from);
+
+-- Which of them were accepted since, and where: known_from is the place of the event that was accepted, held that of the one
+-- that was kept. Streams' partitions are applied apart: the row may be there before the one in quarantine.
+CREATE TABLE redrive (
+    known_from INTEGER PRIMARY KEY,
+    held INTEGER NOT NULL,
+    redriven_us INTEGER NOT NULL,
+    resent INTEGER NOT NULL
+) STRICT;
+CREATE INDEX redrive_held ON redrive (held);
 
 -- Records of which an event could not be applied: their later events of that stream wait.
 CREATE TABLE parked (

@@ -1,6 +1,7 @@
 //! The one real path on Kafka and PostgreSQL: the same story as on an embedded log, told by one process and by five.
 
 mod hospitals;
+mod mended;
 
 use anyhow::Context;
 use hospitals::{OTHER, PAS, admission, one_timeline, person};
@@ -97,5 +98,30 @@ fn from_two_hospitals_to_one_timeline_with_every_role_a_process() -> anyhow::Res
     for node in nodes {
         assert_eq!(node.stop()?, 0, "every role ends in order");
     }
+    Ok(())
+}
+
+#[test]
+fn what_was_quarantined_comes_to_the_timeline_once() -> anyhow::Result<()> {
+    let (Some(brokers), Some(server)) = (kafka(), postgres()) else { return Ok(()) };
+    let site = Site::on_kafka(&brokers, &server, 1)?;
+    mended::register_wrongly(&site)?;
+    let node = site.serve()?;
+    let id = mended::story(&site, || {
+        let shown = site.json(&["feed", "show", "ryj-pas", "--json"])?;
+        Ok(shown["feed"]["address"].as_str().context("an address")?.to_owned())
+    })?;
+    hold(&site, &id)?;
+    assert_eq!(node.stop()?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_node_that_dies_while_it_reads_again_accepts_each_message_once() -> anyhow::Result<()> {
+    let (Some(brokers), Some(server)) = (kafka(), postgres()) else { return Ok(()) };
+    let site = Site::on_kafka(&brokers, &server, 1)?;
+    mended::register_wrongly(&site)?;
+    let node = mended::killed(&site, 400, 3)?;
+    assert_eq!(node.stop()?, 0);
     Ok(())
 }

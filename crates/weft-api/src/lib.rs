@@ -24,7 +24,7 @@ mod services;
 mod wire;
 
 pub use error::error_details;
-pub use feeds::{FeedControl, FeedProfile, FeedStatus};
+pub use feeds::{FeedControl, FeedProfile, FeedStatus, MessageReader, Reading};
 pub use health::Health;
 pub use models::{LinkModel, LinkModels};
 pub use server::{HealthOptions, ServeError, ServeOptions, serve, serve_health};

@@ -218,6 +218,13 @@ impl Header {
         EventId::from_bytes(&self.event_id).unwrap_or(EventId([0; 16]))
     }
 
+    /// When Weft was told first what the event says: of a message that was kept aside and is accepted now, when it was received
+    /// then. Microseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn told_us(&self) -> i64 {
+        self.redrives.as_ref().map_or(self.received_us, |redrives| redrives.received_us)
+    }
+
     /// Pseudonym of the source record, where the event is about one.
     #[must_use]
     pub fn pseudonym(&self) -> Option<Pseudonym> {

@@ -18,6 +18,7 @@ use crate::{
     postgres,
     quarantine::Quarantine,
     records::Records,
+    redrives::Redrives,
     repeats::{self, Repeats},
     reviews::Reviews,
     rulings::{Ruled, Rulings},
@@ -82,6 +83,7 @@ pub(crate) struct Work<'a> {
     feeds: Feeds,
     arrivals: Arrivals<'a>,
     quarantine: Quarantine<'a>,
+    redrives: Redrives,
 }
 
 impl<'a> Work<'a> {
@@ -155,6 +157,7 @@ impl<'a> Work<'a> {
             feeds: self.feeds.next_round(),
             arrivals: Arrivals::default(),
             quarantine: Quarantine::default(),
+            redrives: Redrives::default(),
         }
     }
 
@@ -174,6 +177,7 @@ impl<'a> Work<'a> {
             self.arrivals.fold(event, partition.number);
         }
         let at = place(partition.number, event.offset);
+        self.redrives.fold(event, at);
         match &event.effect {
             Effect::Nothing => {}
             Effect::Hold(body) => self.quarantine.fold(event, body, at),
@@ -257,7 +261,8 @@ impl<'a> Work<'a> {
         self.parking.store(conn).await?;
         self.feeds.store(conn).await?;
         self.arrivals.store(conn).await?;
-        self.quarantine.store(conn).await
+        self.quarantine.store(conn).await?;
+        self.redrives.store(conn).await
     }
 }
 

@@ -17,6 +17,7 @@ use weft_model::{
 
 use crate::{
     encounters::{self, Movement},
+    place::place,
     reviews::Asked,
     rulings::{self, Ruled},
 };
@@ -37,7 +38,18 @@ pub(crate) struct Incoming {
     pub(crate) feed: String,
     pub(crate) verdict: Verdict,
     pub(crate) received_us: i64,
+    /// Of a message that was kept before.
+    pub(crate) redrives: Option<Redriven>,
     pub(crate) effect: Effect,
+}
+
+/// What a message was kept as that is accepted now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Redriven {
+    /// Its place.
+    pub(crate) held: i64,
+    /// Its sender sent it again.
+    pub(crate) resent: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -196,7 +208,13 @@ impl Batch {
 fn incoming(position: Position, header: &Header, effect: Effect) -> Incoming {
     let (id, verdict) = (EventId::from_bytes(&header.event_id).ok(), header.verdict());
     let (feed, received_us) = (storable(&header.feed).into_owned(), header.received_us);
-    Incoming { offset: position.offset, id, feed, verdict, received_us, effect }
+    Incoming { offset: position.offset, id, feed, verdict, received_us, redrives: redriven(header), effect }
+}
+
+fn redriven(header: &Header) -> Option<Redriven> {
+    let redrives = header.redrives.as_ref()?;
+    let held = Position::from_proto(redrives.position.as_ref()?).ok()?;
+    Some(Redriven { held: place(held.partition.number, held.offset), resent: redrives.resent })
 }
 
 fn effect(position: Position, header: &Header, payload: &Payload) -> Effect {
@@ -235,7 +253,7 @@ fn tell(position: Position, header: &Header, message: &MessageReceived) -> Effec
     let (Some(record), Some(id)) = (header.pseudonym(), &message.record) else {
         return Effect::Park { record: header.pseudonym(), code: code::RECORD_MISSING };
     };
-    let said_us = message.sent.as_ref().map_or(header.received_us, |sent| sent.start_us);
+    let said_us = message.sent.as_ref().map_or(header.told_us(), |sent| sent.start_us);
     let source = Source { position, header, record, id, said_us };
     let facts = message.facts.iter().enumerate().map(|(index, fact)| source.told(index as u64, fact)).collect();
     let id = SourceRecordId {
@@ -297,7 +315,7 @@ impl Source<'_> {
             withdrawn: fact.withdrawn,
             occurred: fact.occurred,
             recorded: fact.recorded,
-            received_us: self.header.received_us,
+            received_us: self.header.told_us(),
             provenance: Some(Provenance {
                 organisation: self.id.organisation.clone(),
                 feed: self.header.feed.clone(),
@@ -324,6 +342,7 @@ fn hold(position: Position, header: &Header, message: &MessageReceived) -> Effec
         received_us: header.received_us,
         reason: message.reason.clone(),
         issues: message.issues.clone(),
+        ..QuarantinedMessage::default()
     };
     Effect::Hold(held.encode_to_vec())
 }

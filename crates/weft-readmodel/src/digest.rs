@@ -48,7 +48,7 @@ struct Table {
     sql: &'static str,
 }
 
-const TABLES: [Table; 17] = [
+const TABLES: [Table; 18] = [
     Table {
         name: "record",
         stream: Stream::Feed,
@@ -146,14 +146,21 @@ const TABLES: [Table; 17] = [
         name: "feed_health",
         stream: Stream::Feed,
         versioned: false,
-        sql: "SELECT feed, partition, accepted, conflict, quarantined, last_received_us, last_offset FROM feed_health
-              WHERE partition = ($1 >> 40)",
+        sql: "SELECT feed, partition, accepted, conflict, quarantined, redriven, held, last_received_us, last_offset
+              FROM feed_health WHERE partition = ($1 >> 40)",
     },
     Table {
         name: "quarantine",
         stream: Stream::Feed,
         versioned: true,
         sql: "SELECT known_from, feed, received_us, body FROM quarantine
+              WHERE known_from >= $1 AND known_from < $2 AND known_from < $3",
+    },
+    Table {
+        name: "redrive",
+        stream: Stream::Feed,
+        versioned: true,
+        sql: "SELECT known_from, held, redriven_us, resent FROM redrive
               WHERE known_from >= $1 AND known_from < $2 AND known_from < $3",
     },
     Table {

@@ -35,6 +35,10 @@ pub struct Health {
     pub conflict: u64,
     /// Messages stored and not projected.
     pub quarantined: u64,
+    /// Messages read again from the log and accepted: none of those that arrived.
+    pub redriven: u64,
+    /// Messages kept now: quarantined or in conflict, and not accepted since. Of one partition alone it may be negative.
+    pub held: i64,
     /// Arrival of the last message: microseconds since 1970-01-01T00:00:00Z.
     pub last_received_us: i64,
     /// Its offset in its partition of the feed stream.
@@ -107,31 +111,54 @@ impl<'a> Arrivals<'a> {
     /// Counts one message.
     pub(crate) fn fold(&mut self, event: &'a Incoming, partition: u32) {
         let health = self.0.entry((&event.feed, partition)).or_default();
+        if let Some(redriven) = event.redrives {
+            health.held -= 1;
+            if !redriven.resent {
+                // It arrived long ago.
+                health.redriven += 1;
+                return;
+            }
+        }
         match event.verdict {
             Verdict::Accepted => health.accepted += 1,
             Verdict::Conflict => health.conflict += 1,
             Verdict::Quarantined => health.quarantined += 1,
             // Parked, as an event that nothing can be made of.
-            Verdict::Unspecified | Verdict::Duplicate => {}
+            Verdict::Unspecified | Verdict::Duplicate => return,
         }
-        health.last_received_us = event.received_us;
-        health.last_offset = event.offset;
+        health.held += i64::from(event.verdict != Verdict::Accepted);
+        (health.last_received_us, health.last_offset) = (event.received_us, event.offset);
     }
 
     pub(crate) async fn store(&self, conn: &mut Session<'_>) -> Result<(), StoreError> {
         const ADD: Multi = Multi {
             sql: "INSERT INTO feed_health AS h \
-                  (feed, partition, accepted, conflict, quarantined, last_received_us, last_offset) {rows} \
+                  (feed, partition, accepted, conflict, quarantined, redriven, held, last_received_us, last_offset) \
+                  {rows} \
                   ON CONFLICT (feed, partition) DO UPDATE SET accepted = h.accepted + excluded.accepted, \
                   conflict = h.conflict + excluded.conflict, quarantined = h.quarantined + excluded.quarantined, \
-                  last_received_us = excluded.last_received_us, last_offset = excluded.last_offset",
-            columns: &[Column::Text, Column::Int, Column::Int, Column::Int, Column::Int, Column::Int, Column::Int],
+                  redriven = h.redriven + excluded.redriven, held = h.held + excluded.held, \
+                  last_received_us = CASE WHEN excluded.accepted + excluded.conflict + excluded.quarantined = 0 \
+                  THEN h.last_received_us ELSE excluded.last_received_us END, \
+                  last_offset = CASE WHEN excluded.accepted + excluded.conflict + excluded.quarantined = 0 \
+                  THEN h.last_offset ELSE excluded.last_offset END",
+            columns: &[
+                Column::Text,
+                Column::Int,
+                Column::Int,
+                Column::Int,
+                Column::Int,
+                Column::Int,
+                Column::Int,
+                Column::Int,
+                Column::Int,
+            ],
         };
         let all: Vec<_> = self.0.iter().collect();
         bulk::write(conn, &ADD, &all, |values, ((feed, partition), health)| {
             values.put(*feed).put(*partition);
             values.put(health.accepted).put(health.conflict).put(health.quarantined);
-            values.put(health.last_received_us).put(health.last_offset);
+            values.put(health.redriven).put(health.held).put(health.last_received_us).put(health.last_offset);
         })
         .await?;
         Ok(())

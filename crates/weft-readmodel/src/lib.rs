@@ -37,6 +37,7 @@ mod quarantine;
 mod queries;
 mod rebuild;
 mod records;
+mod redrives;
 mod repeats;
 mod reviews;
 mod rulings;
@@ -54,8 +55,8 @@ pub use model::{ReadModel, VERSION};
 pub use postgres::Inspection;
 pub use project::{ProjectOptions, project};
 pub use queries::{
-    Decision, Demographic, Entry, Explained, Found, LinkingRecord, LinkingSnapshot, PageKey, PageKeyError, Person,
-    ReviewKey, ReviewKeyError, ReviewPage, TimelineChanges, TimelinePage, Waiting, Weight,
+    Decision, Demographic, Entry, Explained, Found, Kept, LinkingRecord, LinkingSnapshot, PageKey, PageKeyError,
+    Person, ReviewKey, ReviewKeyError, ReviewPage, TimelineChanges, TimelinePage, Waiting, Weight,
 };
 pub use rebuild::{RebuildReport, rebuild, replace};
 pub use repeats::Repeats;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Version of the projection: of the schema and of every fold. A store of another version is rebuilt, never migrated.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// What the linker's place in the identity stream is kept under: feed partitions count from 0.
 const IDENTITY_PLACE: i64 = -1;

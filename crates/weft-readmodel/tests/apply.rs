@@ -10,8 +10,9 @@ use std::{
 };
 
 use common::*;
-use weft_model::{NhsNumber, Payload, Stream, Verdict};
-use weft_readmodel::{ApplyError, Batch, OpenModelError, ReadModel};
+use prost::Message;
+use weft_model::{NhsNumber, Payload, Stream, Verdict, proto::api::TimelineEntry};
+use weft_readmodel::{ApplyError, Batch, Kept, OpenModelError, ReadModel};
 
 on_both! {
     the_newest_word_of_the_source_stands,
@@ -22,6 +23,8 @@ on_both! {
     what_cannot_be_applied_parks_its_record_and_nobody_else,
     an_event_of_no_record_parks_alone,
     conflict_and_quarantine_are_kept_and_go_no_further,
+    what_was_kept_is_shown_from_where_it_was_accepted,
+    an_older_message_that_is_read_again_changes_nothing_newer,
     shredded_events_are_counted_and_tell_nothing,
     feeds_are_registered_changed_paused_and_resumed,
     late_demographics_change_nothing_that_is_known,
@@ -186,14 +189,73 @@ async fn conflict_and_quarantine_are_kept_and_go_no_further(on: On) {
     assert_eq!(store.titles(1).await.unwrap(), Vec::<String>::new());
     let health = store.model.feed_health("feed-1").await.unwrap();
     assert_eq!((health.accepted, health.conflict, health.quarantined), (0, 1, 1));
-    let all = store.model.quarantine(None, 9, None).await.unwrap();
+    let all = store.model.quarantine(None, Kept::All, 9, None).await.unwrap();
     let offsets: Vec<u64> = all.iter().map(|held| held.position.unwrap().offset).collect();
     assert_eq!(offsets, [1, 0]);
     assert_eq!(all[0].issues[0].code, "date-unreadable");
-    assert_eq!(store.model.quarantine(Some("feed-1"), 1, Some(FEED.at(1))).await.unwrap(), all[1..]);
-    assert_eq!(store.model.quarantine(Some("feed-0"), 9, None).await.unwrap(), []);
+    assert_eq!(store.model.quarantine(Some("feed-1"), Kept::All, 1, Some(FEED.at(1))).await.unwrap(), all[1..]);
+    assert_eq!(store.model.quarantine(Some("feed-0"), Kept::All, 9, None).await.unwrap(), []);
     assert_eq!(store.model.quarantined(FEED.at(1)).await.unwrap().as_ref(), Some(&all[0]));
     assert_eq!(store.model.quarantined(FEED.at(2)).await.unwrap(), None);
+}
+
+async fn what_was_kept_is_shown_from_where_it_was_accepted(on: On) {
+    let store = store(on).await;
+    let kept = |n| with_verdict(message(n, 1, vec![]), Verdict::Quarantined);
+    let told = |title: &str| message_of(1, 1, "Lovelace", vec![fact(title, title, 1, 1)]);
+    let mut first = kept(1);
+    first.header.received_us = 7_000;
+    store.tell(vec![first, kept(1), kept(0), link(1, 1)]).await;
+    let before = store.model.known_at();
+    let again = |event, offset, resent| redriving(event, FEED.at(offset), 7_000, resent);
+    store.tell(vec![again(told("resent"), 0, true), again(told("from the log"), 1, false)]).await;
+    assert_eq!(store.titles(1).await.unwrap().len(), 2);
+    let page = store.model.timeline(person(1), &Default::default(), 9, None, None).await.unwrap().unwrap();
+    assert!(
+        page.entries.iter().all(|line| TimelineEntry::decode(&line[..]).unwrap().received_us == 7_000),
+        "told when it was received first"
+    );
+    let then = store.model.timeline(person(1), &Default::default(), 9, None, Some(&before)).await.unwrap().unwrap();
+    assert_eq!(then.entries.len(), 0, "not known before it was accepted");
+
+    let offsets = |kept| {
+        let model = store.model.clone();
+        async move {
+            let all = model.quarantine(None, kept, 9, None).await.unwrap();
+            all.iter().map(|held| held.position.unwrap().offset).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(offsets(Kept::Now).await, [2]);
+    assert_eq!(offsets(Kept::NowOldestFirst).await, [2]);
+    assert_eq!(offsets(Kept::All).await.len(), 3);
+    let shown = store.model.quarantined(FEED.at(0)).await.unwrap().unwrap();
+    assert_eq!((shown.redriven_to, shown.resent), (Some(FEED.at(3).to_proto()), true));
+    assert!(!store.model.quarantined(FEED.at(1)).await.unwrap().unwrap().resent);
+    let health = store.model.feed_health("feed-1").await.unwrap();
+    assert_eq!((health.accepted, health.quarantined, health.redriven, health.held), (1, 2, 1, 0));
+    assert_eq!(store.model.feed_health("feed-0").await.unwrap().held, 1);
+}
+
+async fn an_older_message_that_is_read_again_changes_nothing_newer(on: On) {
+    let in_order = store(on).await;
+    let older = || {
+        let facts =
+            vec![fact("a", "preliminary", 10, 10), movement("V", "m", "planned", "6B", 10), fact("b", "other", 10, 10)];
+        message_of(1, 10, "Maiden", facts)
+    };
+    let newer = || {
+        let facts = vec![fact("a", "final", 20, 20), movement("V", "m", "in-progress", "7A", 20)];
+        message_of(1, 20, "Married", facts)
+    };
+    in_order.tell(vec![older(), newer(), link(1, 1)]).await;
+    let redriven = store(on).await;
+    let kept = with_verdict(older(), Verdict::Quarantined);
+    redriven.tell(vec![kept, newer(), link(1, 1), redriving(older(), FEED.at(0), 0, false)]).await;
+    assert_eq!(redriven.titles(1).await.unwrap(), in_order.titles(1).await.unwrap());
+    let (one, other) = (in_order.model.person(person(1), None).await, redriven.model.person(person(1), None).await);
+    let (one, other) = (one.unwrap().unwrap().summary, other.unwrap().unwrap().summary);
+    assert_eq!(one, other);
+    assert!(format!("{one:?}").contains("Married"));
 }
 
 async fn shredded_events_are_counted_and_tell_nothing(on: On) {
@@ -207,7 +269,7 @@ async fn shredded_events_are_counted_and_tell_nothing(on: On) {
     assert_eq!(store.titles(1).await.unwrap(), ["first"]);
     let health = store.model.feed_health("feed-1").await.unwrap();
     assert_eq!((health.accepted, health.quarantined), (2, 1));
-    assert_eq!(store.model.quarantine(None, 9, None).await.unwrap()[0].issues, []);
+    assert_eq!(store.model.quarantine(None, Kept::All, 9, None).await.unwrap()[0].issues, []);
 }
 
 async fn feeds_are_registered_changed_paused_and_resumed(on: On) {

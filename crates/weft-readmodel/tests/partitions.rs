@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use weft_model::{Cut, Event, Partition, Stream, Verdict};
-use weft_readmodel::{ApplyError, Batch};
+use weft_readmodel::{ApplyError, Batch, Kept};
 
 on_both! {
     a_persons_records_may_lie_in_several_partitions,
@@ -88,7 +88,7 @@ async fn what_is_kept_aside_is_listed_across_partitions(on: On) {
     store.model.apply(batches).await.unwrap();
     let (mut after, mut seen) = (None, Vec::new());
     loop {
-        let page = store.model.quarantine(Some("feed-1"), 1, after).await.unwrap();
+        let page = store.model.quarantine(Some("feed-1"), Kept::All, 1, after).await.unwrap();
         let Some(message) = page.first() else { break };
         seen.push(message.received_us);
         after = message.position.map(|position| weft_model::Position::from_proto(&position).unwrap());
@@ -130,7 +130,7 @@ async fn an_event_that_is_in_the_log_twice_counts_once(on: On) {
     assert_eq!(once.titles(1).await.unwrap(), ["second"]);
     let health = model.feed_health("feed-1").await.unwrap();
     assert_eq!((health.accepted, health.quarantined, health.last_offset), (2, 1, 4));
-    assert_eq!(model.quarantine(None, 9, None).await.unwrap().len(), 1);
+    assert_eq!(model.quarantine(None, Kept::All, 9, None).await.unwrap().len(), 1);
     assert_eq!(model.known_at().size(FEED), 8);
 }
 

@@ -1,14 +1,15 @@
 //! What the API needs to know of feeds, told by those who know: profiles by `weft-translate`, listeners by
 //! `weft-connect`, those of other processes by the database that they tell of them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
 use tokio::sync::watch;
-use weft_api::{FeedControl, FeedProfile};
+use weft_api::{FeedControl, FeedProfile, MessageReader, Reading};
 use weft_connect::FeedStatuses;
 use weft_model::proto::{api::FeedState, event::Issue};
 use weft_readmodel::{Listening, ListeningState};
-use weft_translate::Profile;
+use weft_translate::{Profile, translate};
 
 use crate::listening::said;
 
@@ -36,6 +37,10 @@ impl FeedControl for NodeFeeds {
         })
     }
 
+    fn reader(&self, profile_toml: &str, revision: u64) -> Result<Arc<dyn MessageReader>, Vec<Issue>> {
+        Ok(Arc::new(Reader { profile: Profile::parse(profile_toml)?, revision }))
+    }
+
     fn statuses(&self) -> BTreeMap<String, weft_api::FeedStatus> {
         let own: Vec<Listening> = self.own.borrow().iter().map(|(feed, status)| said(feed, status)).collect();
         let others = self.others.borrow();
@@ -44,6 +49,19 @@ impl FeedControl for NodeFeeds {
             by_feed.entry(listening.feed.clone()).or_default().push(listening);
         }
         by_feed.into_iter().map(|(feed, listeners)| (feed, together(&listeners))).collect()
+    }
+}
+
+/// Reads messages as connectors do that have this profile.
+struct Reader {
+    profile: Profile,
+    revision: u64,
+}
+
+impl MessageReader for Reader {
+    fn read(&self, raw: Bytes) -> Reading {
+        let translation = translate(raw, &self.profile, self.revision);
+        Reading { message_type: translation.message_type, verdict: translation.verdict, message: translation.message }
     }
 }
 

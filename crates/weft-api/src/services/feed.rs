@@ -14,14 +14,15 @@ use weft_model::{
         api::{
             Feed, FeedHealth, FeedState, GetFeedRequest, GetFeedResponse, GetQuarantinedRequest,
             GetQuarantinedResponse, ListFeedsRequest, ListFeedsResponse, ListQuarantineRequest, ListQuarantineResponse,
-            RegisterFeedRequest, RegisterFeedResponse, SwitchFeedRequest, SwitchFeedResponse,
+            RedriveRequest, RedriveResponse, RegisterFeedRequest, RegisterFeedResponse, SwitchFeedRequest,
+            SwitchFeedResponse,
         },
         event::{FeedRegistered, FeedSwitched, Issue},
     },
 };
 use weft_readmodel::ReadModel;
 
-use super::{answer, projection, quarantine};
+use super::{answer, projection, quarantine, redrive};
 use crate::{
     arguments,
     context::Asker,
@@ -42,8 +43,8 @@ pub(crate) struct Feeds {
     pub(super) log: SharedLog,
     pub(super) model: Arc<ReadModel>,
     pub(super) disclosures: Arc<Disclosures>,
-    control: Arc<dyn FeedControl>,
-    clock: Arc<dyn Clock>,
+    pub(super) control: Arc<dyn FeedControl>,
+    pub(super) clock: Arc<dyn Clock>,
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -98,6 +99,12 @@ impl FeedService for Feeds {
         let request = request.into_inner();
         let asked = Asked::of(request.context.as_ref());
         answer(&self.disclosures, "weft.v1.FeedService/GetQuarantined", asked, quarantine::get(self, request)).await
+    }
+
+    async fn redrive(&self, request: Request<RedriveRequest>) -> Result<Response<RedriveResponse>, Status> {
+        let request = request.into_inner();
+        let asked = Asked::of(request.context.as_ref());
+        answer(&self.disclosures, "weft.v1.FeedService/Redrive", asked, redrive::redrive(self, request)).await
     }
 }
 
@@ -204,7 +211,7 @@ impl Feeds {
     }
 
     /// Waits until the read model has applied all of the control stream; returns the size of that.
-    async fn caught_up(&self) -> Result<u64, Error> {
+    pub(super) async fn caught_up(&self) -> Result<u64, Error> {
         let control = Stream::Control.partition(0);
         projection::caught_up(&self.log, &self.model, control, "the read model is behind the control stream").await
     }
@@ -240,6 +247,7 @@ impl Feeds {
         let profile = self.control.check(&held.profile_toml).ok();
         let (organisation, description) = profile.map(|p| (p.organisation, p.description)).unwrap_or_default();
         let state = state(held.paused, status);
+        let arrived = self.model.feed_health(&held.feed).await?;
         let listening = status.filter(|_| state == FeedState::Listening);
         Ok(Feed {
             feed: held.feed.clone(),
@@ -253,9 +261,12 @@ impl Feeds {
                 duplicate: counts.duplicate,
                 conflict: counts.conflict,
                 quarantined: counts.quarantined,
-                last_received_us: self.model.feed_health(&held.feed).await?.last_received_us,
+                last_received_us: arrived.last_received_us,
                 connections: status.map_or(0, |s| s.connections),
                 problem: status.map(|s| s.problem.clone()).unwrap_or_default(),
+                redriven: counts.redriven,
+                // Partitions are applied apart: for a moment one may know of more than the others have told.
+                held: u64::try_from(arrived.held).unwrap_or(0),
             }),
             revision: Some(revision(held).to_proto()),
         })

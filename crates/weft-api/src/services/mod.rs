@@ -7,6 +7,7 @@ mod person;
 mod projection;
 mod proposal;
 mod quarantine;
+mod redrive;
 mod timeline;
 
 use tonic::{Response, Status};

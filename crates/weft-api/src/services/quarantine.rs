@@ -1,8 +1,10 @@
 //! Quarantine, as `FeedService` shows it: which messages are held and why, and one of them as it was sent.
 
+use std::sync::Arc;
+
 use weft_log::{ReadLimit, SharedLog};
 use weft_model::{
-    Payload, PersonId, Position, Stream,
+    Event, Payload, PersonId, Position, Stream,
     proto::{
         api::{
             GetQuarantinedRequest, GetQuarantinedResponse, ListQuarantineRequest, ListQuarantineResponse,
@@ -11,6 +13,7 @@ use weft_model::{
         event::MessageReceived,
     },
 };
+use weft_readmodel::Kept;
 
 use super::feed::{FEED_LENGTH_MAX, Feeds, unknown_feed};
 use crate::{
@@ -32,7 +35,8 @@ pub(super) async fn list(node: &Feeds, request: ListQuarantineRequest) -> Result
     Asker::check(request.context)?;
     let feed = arguments::optional_text("feed", &request.feed, FEED_LENGTH_MAX)?;
     let size = arguments::size("page_size", request.page_size, PAGE_DEFAULT, PAGE_MAX)?;
-    let walk = Walk::new("ListQuarantine", &[feed.as_bytes()]);
+    let kept = if request.with_redriven { Kept::All } else { Kept::Now };
+    let walk = Walk::new("ListQuarantine", &[feed.as_bytes(), &[u8::from(request.with_redriven)]]);
     let page = walk.read(&request.page_token)?;
     let after = page.as_ref().map(|page| position(&page.key)).transpose()?;
     let cut = page.map_or_else(|| node.model.known_at(), |page| page.cut);
@@ -40,7 +44,7 @@ pub(super) async fn list(node: &Feeds, request: ListQuarantineRequest) -> Result
         return Err(unknown_feed());
     }
     let of = Some(feed).filter(|feed| !feed.is_empty());
-    let mut messages = node.model.quarantine(of, size + 1, after).await?;
+    let mut messages = node.model.quarantine(of, kept, size + 1, after).await?;
     let mut next_page_token = String::new();
     if messages.len() > size {
         messages.truncate(size);
@@ -51,7 +55,7 @@ pub(super) async fn list(node: &Feeds, request: ListQuarantineRequest) -> Result
     Ok(ListQuarantineResponse { messages, next_page_token })
 }
 
-fn position(key: &str) -> Result<Position, Error> {
+pub(super) fn position(key: &str) -> Result<Position, Error> {
     key.parse().map_err(|_| invalid("page-token-invalid", "page_token", "is not from an answer to this request"))
 }
 
@@ -76,7 +80,7 @@ pub(super) async fn get(node: &Feeds, request: GetQuarantinedRequest) -> Result<
     Ok(GetQuarantinedResponse { message: Some(message), raw: received.raw.to_vec() })
 }
 
-async fn held(node: &Feeds, position: Position) -> Result<Option<QuarantinedMessage>, Error> {
+pub(super) async fn held(node: &Feeds, position: Position) -> Result<Option<QuarantinedMessage>, Error> {
     if position.partition.stream != Stream::Feed {
         return Ok(None);
     }
@@ -95,15 +99,20 @@ async fn persons_of(node: &Feeds, received: &MessageReceived) -> Result<Vec<Pers
     Ok(found.persons.iter().filter_map(|person| person.person_id.parse().ok()).collect())
 }
 
-/// Opens the message at `position`.
+/// The message at `position`.
 pub(super) async fn message_at(log: &SharedLog, position: Position) -> Result<MessageReceived, Error> {
-    let one = ReadLimit { events: 1, bytes: 0 };
-    let stored = log.read(position, one).await?;
-    let stored = stored.first().ok_or_else(|| Error::Internal(format!("nothing is stored at {position}").into()))?;
-    match &log.open(stored).await?.payload {
+    match &event_at(log, position).await?.payload {
         Payload::MessageReceived(received) => Ok(received.clone()),
         payload => {
             Err(Error::Internal(format!("{position} holds {}, not a message", payload.kind().as_str_name()).into()))
         }
     }
+}
+
+/// Opens the event at `position`.
+pub(super) async fn event_at(log: &SharedLog, position: Position) -> Result<Arc<Event>, Error> {
+    let one = ReadLimit { events: 1, bytes: 0 };
+    let stored = log.read(position, one).await?;
+    let stored = stored.first().ok_or_else(|| Error::Internal(format!("nothing is stored at {position}").into()))?;
+    Ok(log.open(stored).await?)
 }

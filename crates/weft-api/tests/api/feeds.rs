@@ -1,13 +1,14 @@
 //! FeedService: registering, switching and watching feeds, and quarantine.
 
-use weft_api::{FeedStatus, client::Clients};
+use weft_api::{Code, FeedStatus, client::Clients};
 use weft_log::{EventLog, ReadLimit};
 use weft_model::{
     Payload, Position, Stream, Verdict,
     proto::{
         api::{
-            Feed, FeedState, GetFeedRequest, GetQuarantinedRequest, ListFeedsRequest, ListQuarantineRequest,
-            RegisterFeedRequest, SwitchFeedRequest,
+            Feed, FeedState, GetFeedRequest, GetQuarantinedRequest, GetTimelineRequest, ListFeedsRequest,
+            ListQuarantineRequest, RedriveOutcome, RedriveRequest, Redriven as RedrivenMessage, RegisterFeedRequest,
+            SwitchFeedRequest,
         },
         event,
     },
@@ -173,8 +174,8 @@ async fn quarantine_is_listed_newest_first_and_opened_byte_for_byte() {
     node.projected().await;
     let mut client = node.clients.feed.clone();
     let mut pages = async |feed: &str, page_size: u32| {
-        let mut request =
-            ListQuarantineRequest { context: context(), feed: feed.to_owned(), page_size, page_token: String::new() };
+        let feed = feed.to_owned();
+        let mut request = ListQuarantineRequest { context: context(), feed, page_size, ..Default::default() };
         let mut all = Vec::new();
         loop {
             let page = client.list_quarantine(request.clone()).await.unwrap().into_inner();
@@ -210,4 +211,119 @@ async fn quarantine_is_listed_newest_first_and_opened_byte_for_byte() {
     open(elsewhere.to_proto()).await;
     let persons: Vec<_> = node.disclosures().await.into_iter().map(|d| d.persons).collect();
     assert_eq!(persons, [vec![person.to_vec()], vec![]]);
+}
+
+#[tokio::test]
+async fn what_is_quarantined_is_read_again_by_the_profile_as_it_is_now() {
+    let node = Node::start_embedded().await;
+    let (person, patient) = node.person(1, 1).await;
+    register(&node.clients, profile("ryj-pas", "RYJ")).await;
+    let mut first = Vec::new();
+    for _ in 0..5 {
+        first.push(node.quarantined(&patient).await);
+    }
+    node.projected().await;
+    let of_feed = || RedriveRequest { context: context(), feed: "ryj-pas".into(), page_size: 2, ..Default::default() };
+    let still = redrive(&node, of_feed()).await;
+    assert_eq!(
+        still.iter().map(|m| m.position.unwrap()).collect::<Vec<_>>(),
+        first.iter().map(|p| p.to_proto()).collect::<Vec<_>>()
+    );
+    assert!(still.iter().all(|m| m.outcome() == RedriveOutcome::StillHeld && m.reason == "not-accepted"));
+    assert_eq!(still[0].issues[0].location, "MSH-9");
+
+    register(&node.clients, profile("ryj-pas", "RYJ") + "accept = \"message\"\n").await;
+    let size = node.log.size(Stream::Feed.partition(0)).await.unwrap();
+    let would_be = redrive(&node, RedriveRequest { preview: true, ..of_feed() }).await;
+    assert!(would_be.iter().all(|m| m.outcome() == RedriveOutcome::AcceptedNow && m.accepted_at.is_none()));
+    assert_eq!(
+        (would_be.len(), node.log.size(Stream::Feed.partition(0)).await.unwrap()),
+        (5, size),
+        "nothing is stored"
+    );
+
+    let one = RedriveRequest { context: context(), positions: vec![first[3].to_proto()], ..Default::default() };
+    assert_eq!(redrive(&node, one.clone()).await[0].outcome(), RedriveOutcome::AcceptedNow);
+    assert_eq!(redrive(&node, one).await[0].outcome(), RedriveOutcome::RedrivenBefore);
+    let rest = redrive(&node, of_feed()).await;
+    let at: Vec<Position> = rest.iter().map(|m| Position::from_proto(&m.accepted_at.unwrap()).unwrap()).collect();
+    assert_eq!(at.len(), 4);
+    assert!(at.is_sorted(), "in the order in which they were received");
+    let stored = node.log.read(at[0], ReadLimit { events: 1, bytes: 0 }).await.unwrap();
+    let event = node.log.open(&stored[0]).await.unwrap();
+    let Payload::MessageReceived(message) = &event.payload else { panic!("no message") };
+    let by = message.redriven_by.as_ref().unwrap();
+    assert_eq!((by.by.as_str(), by.role.as_str(), by.reason.as_str()), ("dr.patel", "clinician", "clinic today"));
+    assert_eq!(event.header.redrives.as_ref().unwrap().received_us, MAY_1_US + 2);
+    assert!(redrive(&node, of_feed()).await.is_empty());
+    assert!(node.disclosures().await.is_empty(), "nothing was said of anybody");
+
+    let mut client = node.clients.feed.clone();
+    let mut listed = async |with_redriven| {
+        let request = ListQuarantineRequest { context: context(), with_redriven, ..Default::default() };
+        client.list_quarantine(request).await.unwrap().into_inner().messages
+    };
+    assert_eq!(listed(false).await, []);
+    let all = listed(true).await;
+    assert_eq!(all.len(), 5);
+    assert!(all.iter().all(|m| m.redriven_to.is_some() && !m.resent));
+    let health = list(&node.clients).await[0].health.clone().unwrap();
+    assert_eq!((health.received, health.quarantined, health.redriven, health.held), (6, 5, 5, 0));
+    let request = GetTimelineRequest { context: context(), person_id: person.to_string(), ..Default::default() };
+    let mut client = node.clients.timeline.clone();
+    assert_eq!(client.get_timeline(request).await.unwrap().into_inner().entries.len(), 5);
+}
+
+#[tokio::test]
+async fn what_is_not_read_again_is_told_one_by_one() {
+    let node = Node::start_embedded().await;
+    let (_, patient) = node.person(1, 1).await;
+    register(&node.clients, profile("ryj-pas", "RYJ") + "accept = \"message\"\n").await;
+    let first = node.quarantined(&patient).await;
+    let unregistered = node.quarantined(&record("RQM", "9")).await;
+    node.projected().await;
+    let outcomes = async |positions: &[Position]| {
+        let positions = positions.iter().map(|position| position.to_proto()).collect();
+        let request = RedriveRequest { context: context(), positions, ..Default::default() };
+        redrive(&node, request).await.iter().map(RedrivenMessage::outcome).collect::<Vec<_>>()
+    };
+    let nothing = Stream::Feed.partition(0).at(99);
+    assert_eq!(outcomes(&[unregistered, nothing]).await, [RedriveOutcome::NotHeld; 2]);
+    switch(&node.clients, "ryj-pas", true).await;
+    assert_eq!(outcomes(&[first]).await, [RedriveOutcome::PausedFeed]);
+
+    let mut client = node.clients.feed.clone();
+    let mut refused = async |request: RedriveRequest| {
+        let status = client.redrive(RedriveRequest { context: context(), ..request }).await.unwrap_err();
+        (status.code(), weft_api::error_details(&status)[0].code.clone())
+    };
+    let none = RedriveRequest::default;
+    let feed = |feed: &str| RedriveRequest { feed: feed.to_owned(), ..none() };
+    assert_eq!(refused(feed("ryj-pas")).await, (Code::FailedPrecondition, "feed-paused".to_owned()));
+    assert_eq!(refused(feed("nobody")).await, (Code::NotFound, "feed-unknown".to_owned()));
+    for unclear in [none(), RedriveRequest { all: true, ..feed("ryj-pas") }] {
+        assert_eq!(refused(unclear).await, (Code::InvalidArgument, "messages-unclear".to_owned()));
+    }
+    let many = RedriveRequest { positions: vec![first.to_proto(); 1001], ..none() };
+    assert_eq!(refused(many).await, (Code::InvalidArgument, "list-too-long".to_owned()));
+    switch(&node.clients, "ryj-pas", false).await;
+    let all = redrive(&node, RedriveRequest { context: context(), all: true, ..none() }).await;
+    assert_eq!(
+        all.iter().map(RedrivenMessage::outcome).collect::<Vec<_>>(),
+        [RedriveOutcome::AcceptedNow, RedriveOutcome::NotHeld]
+    );
+}
+
+/// Every page of an answer.
+async fn redrive(node: &Node, mut request: RedriveRequest) -> Vec<RedrivenMessage> {
+    let mut client = node.clients.feed.clone();
+    let mut all = Vec::new();
+    loop {
+        let page = client.redrive(request.clone()).await.unwrap().into_inner();
+        all.extend(page.messages);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return all;
+        }
+    }
 }

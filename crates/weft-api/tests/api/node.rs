@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use weft_api::{
-    FeedControl, FeedProfile, FeedStatus, Health, LinkModel, LinkModels, ServeError, ServeOptions,
+    FeedControl, FeedProfile, FeedStatus, Health, LinkModel, LinkModels, MessageReader, Reading, ServeError,
+    ServeOptions,
     client::{self, Clients},
 };
 use weft_log::{
@@ -64,6 +65,9 @@ pub(crate) struct Faulty {
 /// Feeds as a node would know them: a profile is `feed = "..."` and `organisation = "..."` on lines.
 #[derive(Default)]
 pub(crate) struct KnownFeeds(pub(crate) Mutex<BTreeMap<String, FeedStatus>>);
+
+/// Accepts messages that contain a text, if one is given: a profile says `accept = "..."` on a line.
+struct Containing(Option<String>);
 
 /// Models as a node would know them: a file is `name = ` and the name.
 pub(crate) struct KnownModels;
@@ -378,8 +382,30 @@ impl FeedControl for KnownFeeds {
         }
     }
 
+    fn reader(&self, profile_toml: &str, _revision: u64) -> Result<Arc<dyn MessageReader>, Vec<Issue>> {
+        let line = profile_toml.lines().find_map(|line| line.strip_prefix("accept = "));
+        Ok(Arc::new(Containing(line.map(|text| text.trim_matches('"').to_owned()))))
+    }
+
     fn statuses(&self) -> BTreeMap<String, FeedStatus> {
         self.0.lock().unwrap().clone()
+    }
+}
+
+impl MessageReader for Containing {
+    fn read(&self, raw: bytes::Bytes) -> Reading {
+        let text = String::from_utf8_lossy(&raw).into_owned();
+        let mut message =
+            MessageReceived { raw, record: Some(record("RYJ", "1")), facts: vec![], ..MessageReceived::default() };
+        if self.0.as_ref().is_some_and(|wanted| text.contains(wanted)) {
+            let day = text.bytes().rev().find(u8::is_ascii_digit).map_or(0, |digit| usize::from(digit - b'0'));
+            message.facts = observations(day..day + 1);
+            return Reading { message_type: "ADT^A01".to_owned(), verdict: Verdict::Accepted, message };
+        }
+        message.reason = "not-accepted".to_owned();
+        let (code, location) = ("not-accepted".to_owned(), "MSH-9".to_owned());
+        message.issues = vec![Issue { severity: Severity::Error.into(), code, location, ..Issue::default() }];
+        Reading { message_type: String::new(), verdict: Verdict::Quarantined, message }
     }
 }
 

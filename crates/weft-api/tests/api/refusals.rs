@@ -238,6 +238,7 @@ async fn feeds_and_quarantine() {
         feed: feed.to_owned(),
         page_size,
         page_token: page_token.to_owned(),
+        with_redriven: false,
     };
     check(client.list_quarantine(list("nobody", 0, "")).await, Code::NotFound, "feed", "feed-unknown");
     check(client.list_quarantine(list("", 1001, "")).await, INVALID, "page_size", "number-too-large");

@@ -152,7 +152,8 @@ impl Indexes {
             LEFT JOIN pg_constraint AS c ON c.conindid = i.indexrelid AND c.contype IN ('p', 'u')
             WHERE t.relnamespace = current_schema()::regnamespace AND NOT t.relispartition
               AND t.relname IN ('record', 'record_version', 'record_nhs', 'record_name', 'entry', 'told', 'fact',
-                                'encounter', 'link', 'merge', 'review', 'ruling', 'applied_event', 'quarantine', 'parked_event')
+                                'encounter', 'link', 'merge', 'review', 'ruling', 'applied_event', 'quarantine', 'redrive',
+                                'parked_event')
             ORDER BY 1";
         let found: Vec<(String, String, String)> = sqlx::query_as(FIND).fetch_all(pool).await?;
         let mut definitions = Vec::new();

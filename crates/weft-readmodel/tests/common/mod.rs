@@ -6,13 +6,13 @@ use std::sync::Arc;
 use prost::Message;
 use tempfile::TempDir;
 use weft_model::{
-    Event, Partition, Payload, PersonId, Pseudonym, SourceRecordId, Stream, Verdict, When,
+    Event, Partition, Payload, PersonId, Position, Pseudonym, SourceRecordId, Stream, Verdict, When,
     proto::{
         api::{TimelineEntry, TimelineFilter},
         event::{
             Address, Demographics, EventKind, Evidence, Fact, FeedRegistered, FeedSwitched, Header, Identifier,
             IdentifierKind, Issue, Line, LineKind, LinkMethod, MessageReceived, Name, PersonsMerged, Placed, Precision,
-            RecordLinked, RecordsMerged, RecordsUnlinked, ReviewAsked, StewardDecided, StewardDecision,
+            RecordLinked, RecordsMerged, RecordsUnlinked, Redrives, ReviewAsked, StewardDecided, StewardDecision,
         },
     },
 };
@@ -222,6 +222,13 @@ pub fn with_verdict(mut event: Event, verdict: Verdict) -> Event {
         message.reason = "date-unreadable".to_owned();
         message.issues = vec![Issue { code: "date-unreadable".to_owned(), ..Issue::default() }];
     }
+    event
+}
+
+/// The same event as what was kept at `held`, and received then, is accepted as.
+pub fn redriving(mut event: Event, held: Position, received_us: i64, resent: bool) -> Event {
+    let position = Some(held.to_proto());
+    event.header.redrives = Some(Redrives { position, received_us, resent, event_id: vec![7; 16] });
     event
 }
 

@@ -224,7 +224,8 @@ fn render(feeds: &[Feed]) -> String {
             } else {
                 When::instant(health.last_received_us).to_display().unwrap_or_default()
             };
-            let counts = [health.received, health.accepted, health.duplicate, health.conflict, health.quarantined];
+            let (all, held) = (health.received, health.held);
+            let counts = [all, health.accepted, health.duplicate, health.conflict, health.quarantined, held];
             let mut row = vec![feed.feed.clone(), feed.organisation.clone(), state, feed.address.clone()];
             row.extend(counts.map(|count| count.to_string()));
             row.extend([health.connections.to_string(), last]);
@@ -241,6 +242,7 @@ fn render(feeds: &[Feed]) -> String {
         "DUPLICATE",
         "CONFLICT",
         "QUARANTINED",
+        "HELD",
         "OPEN",
         "LAST",
     ];

@@ -82,11 +82,11 @@ async fn stat(log: &SharedLog, options: &Stat) -> anyhow::Result<Exit> {
         .feeds
         .iter()
         .map(|f| {
-            let counts = [f.received(), f.accepted, f.duplicate, f.conflict, f.quarantined];
+            let counts = [f.received(), f.accepted, f.duplicate, f.conflict, f.quarantined, f.redriven];
             [f.feed.clone()].into_iter().chain(counts.map(|c| c.to_string())).collect()
         })
         .collect();
-    let head = ["FEED", "RECEIVED", "ACCEPTED", "DUPLICATE", "CONFLICT", "QUARANTINED"];
+    let head = ["FEED", "RECEIVED", "ACCEPTED", "DUPLICATE", "CONFLICT", "QUARANTINED", "REDRIVEN"];
     output::data(&format!("\n{}\n{} bytes on disk\n", table::render(&head, &rows), statistics.disk_bytes))?;
     Ok(Exit::Done)
 }
@@ -115,6 +115,7 @@ fn as_json(statistics: &Statistics) -> Value {
             "quarantined": sum(|f| f.quarantined),
         },
         "feeds": feeds,
+        "redriven": sum(|f| f.redriven),
         "size_bytes": statistics.disk_bytes,
     })
 }

@@ -391,7 +391,7 @@ fn said(message: &MessageReceived) -> Demographics {
 }
 
 fn said_us(event: &Event, message: &MessageReceived) -> i64 {
-    message.sent.as_ref().map_or(event.header.received_us, |sent| sent.start_us)
+    message.sent.as_ref().map_or(event.header.told_us(), |sent| sent.start_us)
 }
 
 /// The parts that linking looks at.
