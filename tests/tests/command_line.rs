@@ -18,6 +18,9 @@ fn wrong_usage_is_2_and_says_what_is_wrong() -> anyhow::Result<()> {
     check(&["timeline", "00000000-0000-0000-0000-000000000000", "--kind", "nonsense"], 2, "no such kind of line")?;
     check(&["log", "tail", "--from", "feed"], 2, "not a position such as feed/0/1234")?;
     check(&["quarantine", "list", "--limit", "0"], 2, "0 is not in")?;
+    check(&["quarantine", "redrive", "--reason", "mended"], 2, "required")?;
+    check(&["quarantine", "redrive", "--all"], 2, "--reason")?;
+    check(&["quarantine", "redrive", "--all", "feed/0/1", "--reason", "mended"], 2, "cannot be used with")?;
     check(&["person", "find", "--family", "X"], 2, "--born")?;
     check(&["demo", "--people", "0"], 2, "0 is not in")?;
     Ok(())
@@ -31,8 +34,12 @@ fn a_missing_configuration_says_how_to_make_one() -> anyhow::Result<()> {
 #[test]
 fn no_node_is_4_and_says_how_to_start_one() -> anyhow::Result<()> {
     let site = Site::new()?;
-    for arguments in [&["feed", "list"][..], &["quarantine", "list"], &["person", "find", "--nhs-number", "9990000018"]]
-    {
+    for arguments in [
+        &["feed", "list"][..],
+        &["quarantine", "list"],
+        &["quarantine", "redrive", "--all", "--reason", "mended"],
+        &["person", "find", "--nhs-number", "9990000018"],
+    ] {
         let output = site.weft(arguments)?;
         assert_eq!(output.code, 4, "{}", output.stderr);
         assert!(output.stderr.contains("weft serve"), "{}", output.stderr);

@@ -92,7 +92,8 @@ pub use verify::{Damage, DamageKind, Place, VerifiedPartition, VerifyError, Veri
 /// 3. **Dense.** Offsets of a partition are 0, 1, 2 ... without a gap; a reader that sees an offset has been able to see
 ///    every smaller one.
 /// 4. **Never rewritten.** What was read at a position is what every later read there returns, byte for byte.
-/// 5. **Once.** A draft whose event id is stored already adds nothing: the receipt points at the stored event.
+/// 5. **Once.** A draft whose event id is stored already adds nothing: the receipt points at the stored event. A message that is
+///    stored as quarantined and is offered as accepted is stored once more, as an event that names the one before: that once, too.
 /// 6. **Checked.** Bytes are compared with their leaf hash whenever they are read from storage; damage is an error with
 ///    its position.
 #[async_trait]

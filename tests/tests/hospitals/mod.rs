@@ -1,4 +1,5 @@
 //! Two hospitals, one patient: the messages that they send, and all that must come of them, whatever the log is kept on.
+#![allow(dead_code, reason = "every test file uses its own part of it")]
 
 use anyhow::Context;
 use expect_test::expect;

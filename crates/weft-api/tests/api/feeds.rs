@@ -280,6 +280,7 @@ async fn what_is_not_read_again_is_told_one_by_one() {
     let (_, patient) = node.person(1, 1).await;
     register(&node.clients, profile("ryj-pas", "RYJ") + "accept = \"message\"\n").await;
     let first = node.quarantined(&patient).await;
+    let erased = node.quarantined(&record("RYJ", "erased")).await;
     let unregistered = node.quarantined(&record("RQM", "9")).await;
     node.projected().await;
     let outcomes = async |positions: &[Position]| {
@@ -287,6 +288,9 @@ async fn what_is_not_read_again_is_told_one_by_one() {
         let request = RedriveRequest { context: context(), positions, ..Default::default() };
         redrive(&node, request).await.iter().map(RedrivenMessage::outcome).collect::<Vec<_>>()
     };
+    // Keys are given in the order in which records are first heard of, from 2 on.
+    node.vault.shred(3).await.unwrap();
+    assert_eq!(outcomes(&[erased]).await, [RedriveOutcome::Erased]);
     let nothing = Stream::Feed.partition(0).at(99);
     assert_eq!(outcomes(&[unregistered, nothing]).await, [RedriveOutcome::NotHeld; 2]);
     switch(&node.clients, "ryj-pas", true).await;
@@ -310,7 +314,7 @@ async fn what_is_not_read_again_is_told_one_by_one() {
     let all = redrive(&node, RedriveRequest { context: context(), all: true, ..none() }).await;
     assert_eq!(
         all.iter().map(RedrivenMessage::outcome).collect::<Vec<_>>(),
-        [RedriveOutcome::AcceptedNow, RedriveOutcome::NotHeld]
+        [RedriveOutcome::AcceptedNow, RedriveOutcome::Erased, RedriveOutcome::NotHeld]
     );
 }
 

@@ -42,6 +42,7 @@ pub(crate) const MAY_1_US: i64 = 1_714_521_600_000_000;
 
 pub(crate) struct Node {
     pub(crate) log: Arc<Faulty>,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) model: Arc<ReadModel>,
     pub(crate) feeds: Arc<KnownFeeds>,
     pub(crate) clients: Clients,
@@ -81,17 +82,19 @@ pub(crate) struct Counter(AtomicU64);
 impl Node {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let log = MemoryLog::new(vault(&dir));
-        Self::over(dir, Arc::new(log)).await
+        let vault = vault(&dir);
+        let log = MemoryLog::new(vault.clone());
+        Self::over(dir, vault, Arc::new(log)).await
     }
 
     pub(crate) async fn start_embedded() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let log = EmbeddedLog::open(OpenOptions::new(dir.path().join("log"), vault(&dir))).await.unwrap();
-        Self::over(dir, Arc::new(log)).await
+        let vault = vault(&dir);
+        let log = EmbeddedLog::open(OpenOptions::new(dir.path().join("log"), vault.clone())).await.unwrap();
+        Self::over(dir, vault, Arc::new(log)).await
     }
 
-    async fn over(dir: tempfile::TempDir, log: SharedLog) -> Self {
+    async fn over(dir: tempfile::TempDir, vault: Arc<Vault>, log: SharedLog) -> Self {
         let log = Arc::new(Faulty { log, refuse_disclosures: AtomicBool::new(false), refused: AtomicU64::new(0) });
         let model = Arc::new(ReadModel::open(&dir.path().join("readmodel.db")).await.unwrap());
         let projecting = CancellationToken::new();
@@ -120,7 +123,7 @@ impl Node {
         }));
         let clients = client::connect(&address).await.unwrap();
         let messages = AtomicU64::new(0);
-        Self { log, model, feeds, clients, address, health, shutdown, projecting, serving, messages, _dir: dir }
+        Self { log, vault, model, feeds, clients, address, health, shutdown, projecting, serving, messages, _dir: dir }
     }
 
     /// Appends a message about `record`; returns where.

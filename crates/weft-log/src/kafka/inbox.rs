@@ -46,8 +46,7 @@ const DECIDE: &str = "
     ), keys AS (
       INSERT INTO key_slot (slot, record, wrapped) SELECT * FROM UNNEST($11::bigint[], $12::bytea[], $13::bytea[])
     ), messages_again AS (
-      UPDATE inbox SET since = now(), verdict = again.verdict
-      FROM UNNEST($14::integer[], $15::bytea[], $16::smallint[], $18::smallint[]) AS again (feed, control_id, nth, verdict)
+      UPDATE inbox SET since = now() FROM UNNEST($14::integer[], $15::bytea[], $16::smallint[]) AS again (feed, control_id, nth)
       WHERE inbox.feed = again.feed AND inbox.control_id = again.control_id AND inbox.nth = again.nth AND inbox.place < 0
       RETURNING 1
     ), names_again AS (
@@ -59,9 +58,9 @@ const DECIDE: &str = "
 
 const COMPLETE: &str = "
     WITH messages AS (
-      UPDATE inbox SET place = found.place
-      FROM UNNEST($1::integer[], $2::bytea[], $3::smallint[], $4::bytea[], $5::bigint[], $6::bigint[])
-        AS found (feed, control_id, nth, event_id, place, bytes)
+      UPDATE inbox SET place = found.place, verdict = coalesce(found.verdict, inbox.verdict)
+      FROM UNNEST($1::integer[], $2::bytea[], $3::smallint[], $4::bytea[], $5::bigint[], $6::bigint[], $16::smallint[])
+        AS found (feed, control_id, nth, event_id, place, bytes, verdict)
       WHERE inbox.feed = found.feed AND inbox.control_id = found.control_id AND inbox.nth = found.nth
         AND inbox.event_id = found.event_id AND inbox.place < 0
       RETURNING inbox.partition, inbox.feed, inbox.verdict, found.bytes, found.event_id
@@ -111,6 +110,9 @@ pub(super) struct Delivered {
     pub(super) message: Option<NewMessage>,
     pub(super) position: Position,
     pub(super) bytes: u64,
+    /// The number of the verdict that a message is counted under: where two have read one again it is that of the copy that is
+    /// placed. None: that of its row.
+    pub(super) verdict: Option<i16>,
 }
 
 impl Inbox {
@@ -201,8 +203,7 @@ impl Inbox {
             .bind(again.iter().map(feed).collect::<Vec<i32>>())
             .bind(again.iter().map(|(_, message)| &*message.key.control_id).collect::<Vec<&[u8]>>())
             .bind(again.iter().map(nth).collect::<Vec<i16>>())
-            .bind(names_again.iter().map(|event| &event.event_id.0[..]).collect::<Vec<&[u8]>>())
-            .bind(again.iter().map(verdict).collect::<Vec<i16>>());
+            .bind(names_again.iter().map(|event| &event.event_id.0[..]).collect::<Vec<&[u8]>>());
         let still_pending: i64 = match query.fetch_one(&self.pool).await {
             Ok(still_pending) => still_pending,
             Err(error) if is_race(&error) => return Ok(Outcome::Overtaken),
@@ -264,7 +265,8 @@ impl Inbox {
             .bind(duplicates.keys().map(|counted| feed_verdict(counted).0).collect::<Vec<i32>>())
             .bind(duplicates.keys().map(|counted| feed_verdict(counted).1).collect::<Vec<i16>>())
             .bind(duplicates.values().map(|count| count.count.cast_signed()).collect::<Vec<i64>>())
-            .bind(duplicates.values().map(|count| count.bytes.cast_signed()).collect::<Vec<i64>>());
+            .bind(duplicates.values().map(|count| count.bytes.cast_signed()).collect::<Vec<i64>>())
+            .bind(messages.iter().map(|(event, _)| event.verdict).collect::<Vec<Option<i16>>>());
         query.fetch_all(&self.pool).await
     }
 

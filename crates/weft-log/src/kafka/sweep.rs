@@ -152,7 +152,7 @@ async fn settle_partition(
     for (id, (position, bytes)) in found {
         let row = <[u8; 16]>::try_from(id).ok().and_then(|id| wanted.remove(&id));
         if let Some(Unsettled { event_id, message, .. }) = row {
-            delivered.push(Delivered { event_id, message, position, bytes });
+            delivered.push(Delivered { event_id, message, position, bytes, verdict: None });
         }
     }
     if !delivered.is_empty() {

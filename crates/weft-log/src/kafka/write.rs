@@ -152,7 +152,9 @@ impl KafkaWriter {
             };
             let bytes = sealed.bytes.len() as u64;
             outgoing.push(Outgoing { partition: new.partition, event_id: new.event_id, sealed });
-            sent.push(Delivered { event_id: new.event_id, message: new.message, position: new.partition.at(0), bytes });
+            let verdict = new.message.as_ref().map(|message| message.stored_verdict() as i16);
+            let (event_id, position) = (new.event_id, new.partition.at(0));
+            sent.push(Delivered { event_id, message: new.message, position, bytes, verdict });
         }
         if started.elapsed() > DECIDE_WITHIN {
             return Err(Cause::new("deciding took too long"));
@@ -410,10 +412,12 @@ async fn complete(
         };
         elsewhere.insert(event.event_id, (position, verdict));
         if let Some(message) = &event.message {
+            let is_from_log = message.first.is_some_and(|first| first.from_log);
             let message = Some((message.key.feed, Verdict::Duplicate.into()));
             let counted = Counted { partition: event.position.partition, message };
             let Count { count, bytes } = counts.entry(counted).or_default();
-            *count += 1;
+            // What was read again from the log was not received.
+            *count += u64::from(!is_from_log);
             *bytes += event.bytes;
         }
     }

@@ -204,6 +204,10 @@ async fn print(log: &SharedLog, stored: &Stored, options: &Tail) -> anyhow::Resu
         "verdict": verdict,
         "received": received,
     });
+    let redrives = header.redrives.as_ref().and_then(|redrives| Position::from_proto(redrives.position.as_ref()?).ok());
+    if let (Some(redrives), Some(line)) = (redrives, line.as_object_mut()) {
+        line.insert("redrives".to_owned(), redrives.to_string().into());
+    }
     if let (Some(payload), Some(line)) = (payload, line.as_object_mut()) {
         line.insert("payload".to_owned(), payload);
     }
