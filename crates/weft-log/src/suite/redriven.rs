@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use futures::future::join_all;
 use weft_model::{
-    Payload, Position, Verdict,
+    Payload, Verdict,
     proto::event::{MessageReceived, Redrives},
 };
 
