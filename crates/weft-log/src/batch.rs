@@ -109,6 +109,9 @@ pub(crate) struct First {
     pub(crate) from_log: bool,
 }
 
+/// When messages were received first, by where they were kept. One that is not here cannot be read any more.
+pub(crate) type FirstReceived = HashMap<Position, i64>;
+
 /// Stored in the place of a verdict: accepted when it was read again from the log, and so not counted as received.
 pub(crate) const REDRIVEN: i32 = 5;
 

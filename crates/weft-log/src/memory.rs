@@ -97,12 +97,11 @@ impl Writing for Memory {
         })
     }
 
-    async fn read(&mut self, position: Position) -> Result<Stored, Cause> {
+    async fn read(&mut self, position: Position) -> Result<Option<Stored>, Cause> {
         let tables = self.lock();
         let at = usize::try_from(position.offset).map_err(Cause::new)?;
         let event = tables.events.get(position.partition).and_then(|events| events.get(at));
-        let Sealed { bytes, leaf, .. } = event.ok_or_else(|| Cause::new("event is missing"))?;
-        Ok(Stored { position, bytes: bytes.clone(), leaf: *leaf })
+        Ok(event.map(|Sealed { bytes, leaf, .. }| Stored { position, bytes: bytes.clone(), leaf: *leaf }))
     }
 
     async fn store(&mut self, rows: &Rows) -> Result<(), Cause> {

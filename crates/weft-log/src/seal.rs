@@ -12,7 +12,7 @@ use weft_model::{
 
 use crate::{
     OpenError, Stored, Vault, VaultError,
-    batch::NewMessage,
+    batch::{FirstReceived, NewMessage},
     compress::{compress, decompress},
     envelope::{EnvelopeRef, PartRef},
     error::Cause,
@@ -104,20 +104,22 @@ impl Sealed {
         Self { leaf: leaf_hash(&bytes), bytes, opened: None }
     }
 
-    /// The event as it was decided: a header of another verdict, or one that names the event before, whose header is
-    /// `before`. The header is authenticated with the payload, so both are sealed anew.
-    pub(crate) fn decided(self, vault: &Vault, message: &NewMessage, before: Option<&Header>) -> Result<Self, Cause> {
+    /// The event as it was decided: with a header of another verdict, or one that names the event before. The header is
+    /// authenticated with the payload, so both are sealed anew.
+    pub(crate) fn decided(
+        self,
+        vault: &Vault,
+        message: &NewMessage,
+        first_received: &FirstReceived,
+    ) -> Result<Self, Cause> {
         if message.verdict != Verdict::Conflict && message.first.is_none() {
             return Ok(self);
         }
-        let redriven = match (message.first, before) {
-            (None, _) => None,
-            (Some(first), Some(before)) => Some((first, before.received_us)),
-            (Some(_), None) => return Err(Cause::new("a message is not there that was kept")),
-        };
         self.with_header(vault, |header, names| {
             header.set_verdict(message.verdict);
-            if let Some((first, received_us)) = redriven {
+            if let Some(first) = message.first {
+                // Damage of the event before is told by whoever reads it; it is no reason to refuse the message.
+                let received_us = first_received.get(&first.position).copied().unwrap_or(header.received_us);
                 header.event_id = names.redriven_id(&first.event_id.0).to_vec();
                 header.redrives = Some(Redrives {
                     event_id: first.event_id.to_vec(),

@@ -55,8 +55,8 @@ pub(crate) trait Writing: Send + 'static {
     /// What is stored of these messages, named events and source records.
     fn find(&mut self, questions: &Questions) -> impl Future<Output = Result<Known, Cause>> + Send;
 
-    /// The event at `position`, which is stored.
-    fn read(&mut self, position: Position) -> impl Future<Output = Result<Stored, Cause>> + Send;
+    /// The event at `position`, which was stored. None where it is damaged.
+    fn read(&mut self, position: Position) -> impl Future<Output = Result<Option<Stored>, Cause>> + Send;
 
     /// Stores the rows durably, all or none.
     fn store(&mut self, rows: &Rows) -> impl Future<Output = Result<(), Cause>> + Send;

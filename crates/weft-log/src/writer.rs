@@ -10,11 +10,11 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use weft_model::{Position, Pseudonym, proto::event::Header};
+use weft_model::{Position, Pseudonym};
 
 use crate::{
     Receipt, Stored, Vault,
-    batch::{self, Decided, Decider, Entry},
+    batch::{self, Decided, Decider, Entry, FirstReceived},
     error::Cause,
     keys::Allocator,
     log::Shared,
@@ -131,8 +131,8 @@ impl<W: Writing> Writer<W> {
         let rows = Rows { feeds, key_slots: given.into_iter().collect(), ..Rows::default() };
         let mut sizes = ends.sizes.clone();
         let outcome = decider.finish();
-        let before = self.before(&outcome).await?;
-        let (mut rows, positions) = place(&self.shared.vault, outcome, &before, rows, &mut sizes)?;
+        let first_received = self.first_received(&outcome).await?;
+        let (mut rows, positions) = place(&self.shared.vault, outcome, &first_received, rows, &mut sizes)?;
         self.writing.store(&rows).await?;
         self.ends = Some(Ends { sizes, next_key_slot, ..ends });
         self.shared.keys.remember(slots);
@@ -152,14 +152,15 @@ impl<W: Writing> Writer<W> {
             .collect()
     }
 
-    /// The headers of the events that messages were kept as which are accepted now.
-    async fn before(&mut self, decided: &Decided<Sealed>) -> Result<HashMap<Position, Header>, Cause> {
-        let mut before = HashMap::new();
+    /// When the messages were received first that are accepted now, as far as the events that they were kept as can be read.
+    async fn first_received(&mut self, decided: &Decided<Sealed>) -> Result<FirstReceived, Cause> {
+        let mut received = FirstReceived::new();
         for first in decided.firsts() {
-            let stored = self.writing.read(first.position).await?;
-            before.insert(first.position, seal::header(&stored).map_err(Cause::new)?);
+            if let Some(stored) = self.writing.read(first.position).await? {
+                received.insert(first.position, seal::header(&stored).map_err(Cause::new)?.received_us);
+            }
         }
-        Ok(before)
+        Ok(received)
     }
 
     /// Where storage ends after a failure. What that batch stored after all, against what its callers were told, becomes
@@ -185,7 +186,7 @@ fn seal(vault: &Vault, call: Vec<Entry>, slots: &HashMap<Pseudonym, u64>) -> Res
 fn place(
     vault: &Vault,
     decided: Decided<Sealed>,
-    before: &HashMap<Position, Header>,
+    first_received: &FirstReceived,
     mut rows: Rows,
     sizes: &mut PerPartition<u64>,
 ) -> Result<(Rows, Vec<Position>), Cause> {
@@ -194,7 +195,7 @@ fn place(
     for new in decided.new {
         let counted = new.counted();
         let sealed = match &new.message {
-            Some(message) => new.body.decided(vault, message, message.first.and_then(|f| before.get(&f.position)))?,
+            Some(message) => new.body.decided(vault, message, first_received)?,
             None => new.body,
         };
         let size = sizes.get_mut(new.partition).ok_or_else(|| Cause::new("event of no partition"))?;

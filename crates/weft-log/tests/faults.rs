@@ -19,7 +19,7 @@ use weft_log::{
     AppendError, EmbeddedLog, OpenError, OpenLogError, OpenOptions, ReadLimit, SharedLog, Vault, VaultError, header,
     suite,
 };
-use weft_model::{Partition, Stream};
+use weft_model::{Partition, Stream, Verdict};
 
 const FEED: Partition = Partition { stream: Stream::Feed, number: 0 };
 
@@ -233,6 +233,23 @@ async fn a_changed_byte_is_found_at_its_position() {
         &dir,
         expect!["log in DIR/log is damaged (counted events are not those that are stored): restore it from a copy"],
     );
+}
+
+/// Where a message was kept is damaged, and its sender sends it again: that is no reason to refuse it, nor those beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_accepted_whose_first_event_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).await.unwrap();
+    let first = log.append(vec![suite::unreadable("feed", "1", "content")]).await.unwrap()[0];
+    log.close().await;
+    sql(&dir, "UPDATE event_feed SET leaf = zeroblob(32) WHERE offset = 0").await;
+    let log = open(dir.path()).await.unwrap();
+    let again = suite::message("feed", "1", "content", 1);
+    let receipts = log.append(vec![suite::message("feed", "2", "other", 1), again.clone()]).await.unwrap();
+    assert!(receipts.iter().all(|receipt| receipt.verdict == Verdict::Accepted));
+    let stored = log.read(receipts[1].position, ReadLimit::PAGE).await.unwrap().remove(0);
+    let redrives = header(&stored).unwrap().redrives.unwrap();
+    assert_eq!((redrives.position, redrives.received_us), (Some(first.position.to_proto()), again.received_us));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -31,7 +31,8 @@ use crate::{
 
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1000;
-/// Bytes of messages that are appended in one call: a page may hold more.
+/// Bounds of what is appended in one call: a page may hold more. Of each message the log reads what it was kept as.
+const CALL_MESSAGES_MAX: usize = 100;
 const CALL_BYTES_MAX: usize = 8 << 20;
 
 /// Which messages are asked for.
@@ -155,7 +156,7 @@ impl Redriving<'_> {
                 waiting.add(all.len(), draft);
             }
             all.push(told);
-            if waiting.bytes > CALL_BYTES_MAX {
+            if waiting.bytes > CALL_BYTES_MAX || waiting.drafts.len() >= CALL_MESSAGES_MAX {
                 self.append(&mut waiting, &mut all).await?;
             }
         }

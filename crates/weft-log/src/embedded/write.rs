@@ -13,7 +13,7 @@ use super::{
     sql::{Pack, Parts, Texts, cause},
 };
 use crate::{
-    Stored,
+    ReadError, Stored,
     batch::{Place, verdict_of},
     error::Cause,
     storage::{Ends, Known, KnownMessage, Questions, Rows, Writing},
@@ -127,8 +127,12 @@ impl Writing for SqliteWriter {
         Ok(known)
     }
 
-    async fn read(&mut self, position: Position) -> Result<Stored, Cause> {
-        read::one(connected(&mut self.connection)?, position).await.map_err(Cause::new)
+    async fn read(&mut self, position: Position) -> Result<Option<Stored>, Cause> {
+        match read::one(connected(&mut self.connection)?, position).await {
+            Ok(stored) => Ok(Some(stored)),
+            Err(ReadError::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(Cause::new(error)),
+        }
     }
 
     async fn store(&mut self, rows: &Rows) -> Result<(), Cause> {

@@ -6,7 +6,7 @@
 //! whoever appends. An event that is on its way already is not sent a second time: its batch is awaited first.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -16,7 +16,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::{Instant, timeout},
 };
-use weft_model::{EventId, Partition, Position, Pseudonym, Verdict, proto::event::Header};
+use weft_model::{EventId, Partition, Position, Pseudonym, Verdict};
 
 use super::{
     client::Client,
@@ -25,8 +25,8 @@ use super::{
     read::Kafka,
 };
 use crate::{
-    OpenLogError, ReadLimit, Receipt,
-    batch::{self, Body, Decided, Decider, Decision, Entry, First, Head, New, Place, SameEntry},
+    OpenLogError, ReadError, ReadLimit, Receipt,
+    batch::{self, Body, Decided, Decider, Decision, Entry, FirstReceived, Head, New, Place, SameEntry},
     error::Cause,
     log::Shared,
     names::Names,
@@ -40,6 +40,8 @@ const IN_FLIGHT_MAX: u32 = 8;
 /// How long PostgreSQL may take over one statement, and an event from its decision to the producer: the sweep counts on
 /// it.
 pub(super) const DECIDE_WITHIN: Duration = Duration::from_secs(10);
+/// How many events are read over to come to the next that is wanted.
+const READ_OVER_MAX: u64 = 32;
 /// How often a batch is decided anew because another node was quicker.
 const OVERTAKEN_MAX: usize = 20;
 
@@ -63,8 +65,7 @@ struct Plan {
     calls: Vec<Result<Vec<Decision>, Cause>>,
     decided: Decided<Body>,
     slots: HashMap<Pseudonym, u64>,
-    /// The headers of the events that messages were kept as which are accepted now.
-    before: HashMap<Position, Header>,
+    first_received: FirstReceived,
 }
 
 /// Events that are on their way, until it is dropped.
@@ -138,16 +139,13 @@ impl KafkaWriter {
             Ok(plan) => plan?,
             Err(_) => return Err(Cause::new("PostgreSQL does not answer in time")),
         };
-        let Plan { calls, decided, slots, before } = plan;
+        let Plan { calls, decided, slots, first_received } = plan;
         let mut outgoing = Vec::with_capacity(decided.new.len());
         let mut sent = Vec::with_capacity(decided.new.len());
         for new in decided.new {
             let sealed = self.seal(new.body, &slots)?;
             let sealed = match &new.message {
-                Some(message) => {
-                    let before = message.first.and_then(|first| before.get(&first.position));
-                    sealed.decided(&self.shared.vault, message, before)?
-                }
+                Some(message) => sealed.decided(&self.shared.vault, message, &first_received)?,
                 None => sealed,
             };
             let bytes = sealed.bytes.len() as u64;
@@ -186,7 +184,7 @@ impl KafkaWriter {
             slots.extend(keys.iter().map(|key| (key.record, key.slot)));
 
             let (calls_decided, decided) = decide(&self.shared.names, &self.feeds, known, &calls, refusals)?;
-            let before = self.before(&decided).await?;
+            let first_received = self.first_received(&decided).await?;
             let sizes = |partition: Partition| self.shared.tail.size(partition);
             let nothing_new = decided.new.is_empty();
             if nothing_new || self.inbox.decide(&decided.new, &keys, sizes).await? == Outcome::Stored {
@@ -196,21 +194,38 @@ impl KafkaWriter {
                 if !nothing_new {
                     self.shared.keys.remember(slots.iter().map(|(record, slot)| (*record, *slot)));
                 }
-                return Plan::new(calls, calls_decided, decided, slots, before);
+                return Plan::new(calls, calls_decided, decided, slots, first_received);
             }
         }
         Err(Cause::new("other nodes store the same events again and again"))
     }
 
-    async fn before(&self, decided: &Decided<usize>) -> Result<HashMap<Position, Header>, Cause> {
-        let one = ReadLimit { events: 1, bytes: 0 };
-        let mut before = HashMap::new();
-        for First { position, .. } in decided.firsts() {
-            let page = self.storage.read(position, position.offset + 1, one).await.map_err(Cause::new)?;
-            let stored = page.first().ok_or_else(|| Cause::new("a message is not there that was kept"))?;
-            before.insert(position, seal::header(stored).map_err(Cause::new)?);
+    /// When the messages were received first that are accepted now, as far as the events that they were kept as can be read.
+    async fn first_received(&self, decided: &Decided<usize>) -> Result<FirstReceived, Cause> {
+        let mut wanted: BTreeSet<Position> = decided.firsts().map(|first| first.position).collect();
+        let mut received = FirstReceived::new();
+        while let Some(from) = wanted.pop_first() {
+            // Those that lie near are read with it.
+            let mut end = from.offset + 1;
+            for near in wanted.iter().take_while(|near| near.partition == from.partition) {
+                if near.offset - end > READ_OVER_MAX {
+                    break;
+                }
+                end = near.offset + 1;
+            }
+            let limit = ReadLimit { events: usize::MAX, ..ReadLimit::PAGE };
+            let page = match self.storage.read(from, end, limit).await {
+                Ok(page) => page,
+                Err(ReadError::Corrupt { .. }) => continue,
+                Err(error) => return Err(Cause::new(error)),
+            };
+            for stored in &page {
+                if stored.position == from || wanted.remove(&stored.position) {
+                    received.insert(stored.position, seal::header(stored).map_err(Cause::new)?.received_us);
+                }
+            }
         }
-        Ok(before)
+        Ok(received)
     }
 
     /// True where events that are known to be pending are on their way from here: they have arrived then, or failed.
@@ -320,7 +335,7 @@ impl Plan {
         calls_decided: Vec<Result<Vec<Decision>, Cause>>,
         decided: Decided<usize>,
         slots: HashMap<Pseudonym, u64>,
-        before: HashMap<Position, Header>,
+        first_received: FirstReceived,
     ) -> Result<Self, Cause> {
         let mut bodies: Vec<Option<Body>> = calls.into_iter().flatten().map(|entry| Some(entry.body)).collect();
         let Decided { new, duplicates } = decided;
@@ -329,7 +344,7 @@ impl Plan {
             Ok(New { partition, event_id, message, again, body })
         };
         let new = new.into_iter().map(with_body).collect::<Result<_, Cause>>()?;
-        Ok(Self { calls: calls_decided, decided: Decided { new, duplicates }, slots, before })
+        Ok(Self { calls: calls_decided, decided: Decided { new, duplicates }, slots, first_received })
     }
 }
 
