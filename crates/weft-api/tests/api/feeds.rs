@@ -271,7 +271,7 @@ async fn what_is_quarantined_is_read_again_by_the_profile_as_it_is_now() {
     assert_eq!((health.received, health.quarantined, health.redriven, health.held), (6, 5, 5, 0));
     let request = GetTimelineRequest { context: context(), person_id: person.to_string(), ..Default::default() };
     let mut client = node.clients.timeline.clone();
-    assert_eq!(client.get_timeline(request).await.unwrap().into_inner().entries.len(), 5);
+    assert_eq!(client.get_timeline(request).await.unwrap().into_inner().entries.len(), 6);
 }
 
 #[tokio::test]

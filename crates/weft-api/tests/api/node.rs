@@ -399,7 +399,7 @@ impl MessageReader for Containing {
     fn read(&self, raw: bytes::Bytes) -> Reading {
         let text = String::from_utf8_lossy(&raw).into_owned();
         let mut message =
-            MessageReceived { raw, record: Some(record("RYJ", "1")), facts: vec![], ..MessageReceived::default() };
+            MessageReceived { raw, record: Some(record("RYJ", "001")), facts: vec![], ..MessageReceived::default() };
         if self.0.as_ref().is_some_and(|wanted| text.contains(wanted)) {
             let day = text.bytes().rev().find(u8::is_ascii_digit).map_or(0, |digit| usize::from(digit - b'0'));
             message.facts = observations(day..day + 1);
