@@ -11,10 +11,12 @@
 //! An offset is a leaf index: there are no transactions and no compaction, so offsets are dense. An event has its row in
 //! the inbox before it is produced, so the log never holds one that the inbox does not know. What is not known to be
 //! delivered stays without a place, and is produced again by whoever appends it again: the copy has the same event id, and
-//! readers drop it. A row that nobody asks for again is settled by looking into the log ([`sweep`]). Batches overlap: while
-//! one is at the brokers, the next is decided.
+//! readers drop it. A row that nobody asks for again is settled by looking into the log ([`sweep`]). The first transaction
+//! waits for the disk, and the second does not have to ([`confirm`]). Batches overlap: while one is at the brokers, the next
+//! is decided.
 
 mod client;
+mod confirm;
 mod cursors;
 mod evidence;
 mod inbox;
@@ -94,9 +96,11 @@ impl Log<Kafka> {
             Arc::clone(&storage),
             options.deliver_within,
         )?;
+        let confirmer = confirm::start(inbox.clone());
         let sweeper = sweep::start(client, inbox, Arc::clone(&shared), options.deliver_within);
         Ok(Self::start_with(shared, storage, true, move |waiting, closing, ended| async move {
             writer.run(waiting, closing).await;
+            confirmer.abort();
             sweeper.abort();
             ended.send_replace(true);
         }))

@@ -9,7 +9,7 @@ mod support;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::join_all;
@@ -19,6 +19,7 @@ use weft_log::{
     Stored, Vault, header, suite,
 };
 use weft_model::{EventId, Stream, Verdict};
+use weft_testkit::PostgresServer;
 
 async fn open(options: &KafkaOptions) -> Arc<KafkaLog> {
     Arc::new(KafkaLog::open(options.clone()).await.unwrap())
@@ -226,6 +227,37 @@ async fn a_reading_that_was_never_stored_is_made_anew() {
     assert_eq!(receipt.verdict, Verdict::Accepted);
     let feeds = log.statistics().await.unwrap().feeds;
     assert_eq!((feeds[0].quarantined, feeds[0].accepted, feeds[0].redriven), (1, 1, 0));
+}
+
+/// A database that is killed right after an acknowledgement has forgotten where its message lies, for that is not waited
+/// for: the node tells it again, long before the sweep would.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_dies_is_told_again_what_it_forgot() {
+    let Some((options, _dir)) = support::kafka() else { return };
+    let Some(mut server) = PostgresServer::start().unwrap() else { return };
+    let options = KafkaOptions { postgres: server.url(), ..options };
+    let log = open(&options).await;
+    // It writes what was not waited for so seldom that it dies before it does.
+    sql(&options, "ALTER SYSTEM SET wal_writer_delay = '10s'").await;
+    sql(&options, "SELECT pg_reload_conf()").await;
+    let mut drafts = (0..40).map(|n| suite::message("dies", &format!("{n}"), "content", n));
+    log.append(drafts.by_ref().take(30).collect()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    log.append(drafts.collect()).await.unwrap();
+    server.kill();
+    server.restart().unwrap();
+
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut forgotten = sql(&options, "SELECT count(*) FROM inbox WHERE place < 0").await[0].get::<i64, _>(0);
+    let before = forgotten;
+    while forgotten > 0 {
+        assert!(Instant::now() < deadline, "{forgotten} of {before} places are forgotten still");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        forgotten = sql(&options, "SELECT count(*) FROM inbox WHERE place < 0").await[0].get::<i64, _>(0);
+    }
+    let feeds = log.statistics().await.unwrap().feeds;
+    assert_eq!((feeds[0].accepted, feeds[0].received()), (40, 40), "{before} were forgotten at first");
+    log.close().await;
 }
 
 /// Brokers that do not answer, or a database, or a log that is closed: each is said, no password with it, and nothing is

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::{PgPool, Row, postgres::PgRow};
 use weft_model::{EventId, Partition, Position, Pseudonym, Stream};
 
+use super::confirm::Uncertain;
 use crate::{
     batch::{New, NewMessage, Place, verdict_of},
     error::Cause,
@@ -57,7 +58,9 @@ const DECIDE: &str = "
     SELECT (SELECT count(*) FROM messages_again) + (SELECT count(*) FROM names_again)";
 
 const COMPLETE: &str = "
-    WITH messages AS (
+    WITH durability AS MATERIALIZED (
+      SELECT CASE WHEN $17 THEN set_config('synchronous_commit', 'off', true) END
+    ), messages AS (
       UPDATE inbox SET place = found.place, verdict = coalesce(found.verdict, inbox.verdict)
       FROM UNNEST($1::integer[], $2::bytea[], $3::smallint[], $4::bytea[], $5::bigint[], $6::bigint[], $16::smallint[])
         AS found (feed, control_id, nth, event_id, place, bytes, verdict)
@@ -76,7 +79,7 @@ const COMPLETE: &str = "
     ), counted AS (
       INSERT INTO count (stream, partition, feed, verdict, shard, count, bytes)
       SELECT stream, partition, feed, verdict, (pg_backend_pid() % 32)::smallint, sum(count), sum(bytes)
-      FROM new GROUP BY stream, partition, feed, verdict ORDER BY stream, partition, feed, verdict
+      FROM new, durability GROUP BY stream, partition, feed, verdict ORDER BY stream, partition, feed, verdict
       ON CONFLICT (stream, partition, feed, verdict, shard)
       DO UPDATE SET count = count.count + excluded.count, bytes = count.bytes + excluded.bytes
     )
@@ -86,6 +89,7 @@ const COMPLETE: &str = "
 #[derive(Clone)]
 pub(super) struct Inbox {
     pub(super) pool: PgPool,
+    pub(super) uncertain: Uncertain,
 }
 
 /// What a decision came to.
@@ -117,7 +121,7 @@ pub(super) struct Delivered {
 
 impl Inbox {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, uncertain: Uncertain::default() }
     }
 
     /// Gives feeds that have none a number; returns those of all these.
@@ -215,13 +219,36 @@ impl Inbox {
 
     /// Stores where delivered events are, and counts them and what was decided to be a duplicate. Returns the events that
     /// had no place before: another copy of any other one was there already.
+    ///
+    /// Where messages alone lie is on the disk a moment after this returns ([`Uncertain`]). A duplicate leaves nothing in
+    /// the log to count it by again, and events that are known by name are often known by their place: those are there when
+    /// this returns.
     pub(super) async fn complete(
         &self,
         delivered: &[Delivered],
         duplicates: &BTreeMap<Counted, Count>,
     ) -> Result<Vec<EventId>, Cause> {
+        let wait = !duplicates.is_empty() || delivered.iter().any(|event| event.message.is_none());
+        let placed = self.complete_with(delivered, duplicates, wait).await?;
+        if !wait {
+            self.uncertain.add(delivered);
+        }
+        Ok(placed)
+    }
+
+    /// The same without duplicates, and all of it is on the disk when this returns.
+    pub(super) async fn complete_durably(&self, delivered: &[Delivered]) -> Result<(), Cause> {
+        self.complete_with(delivered, &BTreeMap::new(), true).await.map(|_| ())
+    }
+
+    async fn complete_with(
+        &self,
+        delivered: &[Delivered],
+        duplicates: &BTreeMap<Counted, Count>,
+        wait: bool,
+    ) -> Result<Vec<EventId>, Cause> {
         for _ in 0..DEADLOCKS_MAX {
-            match self.try_complete(delivered, duplicates).await {
+            match self.try_complete(delivered, duplicates, wait).await {
                 // Two nodes that complete the same events: the planner joins in its own order. Nothing of it was stored.
                 Err(error) if is_race(&error) => {}
                 placed => {
@@ -240,6 +267,7 @@ impl Inbox {
         &self,
         delivered: &[Delivered],
         duplicates: &BTreeMap<Counted, Count>,
+        wait: bool,
     ) -> Result<Vec<Vec<u8>>, sqlx::Error> {
         let mut messages: Vec<(&Delivered, &NewMessage)> =
             delivered.iter().filter_map(|event| Some((event, event.message.as_ref()?))).collect();
@@ -266,7 +294,8 @@ impl Inbox {
             .bind(duplicates.keys().map(|counted| feed_verdict(counted).1).collect::<Vec<i16>>())
             .bind(duplicates.values().map(|count| count.count.cast_signed()).collect::<Vec<i64>>())
             .bind(duplicates.values().map(|count| count.bytes.cast_signed()).collect::<Vec<i64>>())
-            .bind(messages.iter().map(|(event, _)| event.verdict).collect::<Vec<Option<i16>>>());
+            .bind(messages.iter().map(|(event, _)| event.verdict).collect::<Vec<Option<i16>>>())
+            .bind(!wait);
         query.fetch_all(&self.pool).await
     }
 

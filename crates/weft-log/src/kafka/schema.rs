@@ -18,6 +18,18 @@ const LOCK: i64 = 0x5765_6674;
 const CONNECTIONS_MAX: u32 = 8;
 /// How long to wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Every statement looks up a few keys in tables that only grow, and is planned once, perhaps when they are empty: never by
+/// reading a table, whatever the planner makes of arrays whose length it does not know.
+const SETTINGS: [(&str, &str); 5] = [
+    ("jit", "off"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
+/// A connection that was idle for so long is asked whether it still works before it is used. One that was in use a moment ago
+/// is not: that would be a second round trip for every statement.
+const TEST_AFTER: Duration = Duration::from_secs(1);
 
 /// Connections into the schema, which exists and belongs to these topics.
 pub(super) async fn open(options: &KafkaOptions, cluster: &str, create: bool) -> Result<PgPool, OpenLogError> {
@@ -26,6 +38,7 @@ pub(super) async fn open(options: &KafkaOptions, cluster: &str, create: bool) ->
     let connect = PgConnectOptions::from_str(&options.postgres)
         .map_err(failed)?
         .options([("search_path", options.schema.as_str())])
+        .options(SETTINGS)
         .application_name("weft-log")
         .disable_statement_logging();
     let mut connection = connect.connect().await.map_err(failed)?;
@@ -66,6 +79,15 @@ pub(super) async fn open(options: &KafkaOptions, cluster: &str, create: bool) ->
         Some(_) => Ok(PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(CONNECT_WITHIN)
+            .test_before_acquire(false)
+            .before_acquire(|connection, used| {
+                Box::pin(async move {
+                    if used.idle_for > TEST_AFTER {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(connect)),
     }
 }

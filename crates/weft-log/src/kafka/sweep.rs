@@ -156,7 +156,7 @@ async fn settle_partition(
         }
     }
     if !delivered.is_empty() {
-        inbox.complete(&delivered, &BTreeMap::new()).await?;
+        inbox.complete_durably(&delivered).await?;
     }
     forget(inbox, wanted.into_values().collect(), age_s).await
 }
