@@ -6,7 +6,14 @@
 //!
 //! ```text
 //! cargo run --release -p weft-connect --example receive_speed -- [DIRECTORY] [CONNECTIONS] [MESSAGES] [IN_FLIGHT]
+//! cargo run --release -p weft-connect --example receive_speed -- cost [DIRECTORY] [CONNECTIONS] [ROUNDS]
 //! ```
+//!
+//! `cost` says what proof costs of a message from its first byte to its acknowledgement: two connectors beside each other
+//! are sent the same messages in turns of 10,000, about a second of a busy node. One appends as every node does, and each of
+//! its turns ends with a cut. The other's log stores events as large, unsealed, unhashed and without keys, and nothing is
+//! cut. Counted is the processor time of this process without the threads of the load generator; the median of the turns is
+//! compared.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -14,12 +21,19 @@
     reason = "a benchmark prints, and fails by panicking"
 )]
 
-use std::{env, path::Path, sync::Arc};
+use std::{
+    env,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 use weft_connect::{Connector, ConnectorOptions, LoadOptions, Messages, drive};
-use weft_log::{Draft, EmbeddedLog, MemoryLog, OpenOptions, Same, SharedLog, Vault};
+use weft_log::{Draft, EmbeddedLog, MemoryLog, Notary, OpenOptions, Remembered, Same, SharedLog, SigningKey, Vault};
 use weft_model::{Clock, Payload, Random, Verdict, proto::event::FeedRegistered};
 
 struct System;
@@ -35,16 +49,22 @@ impl Clock for System {
 /// Keys of a benchmark guard nothing: a counter will do.
 impl Random for System {
     fn fill(&self, bytes: &mut [u8]) {
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         for chunk in bytes.chunks_mut(8) {
-            let next = NEXT.fetch_add(0x9e37_79b9_7f4a_7c15, std::sync::atomic::Ordering::Relaxed);
+            let next = NEXT.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
             chunk.copy_from_slice(&next.to_le_bytes()[..chunk.len()]);
         }
     }
 }
 
 fn main() {
-    let mut arguments = env::args().skip(1);
+    let mut arguments = env::args().skip(1).peekable();
+    if arguments.next_if_eq("cost").is_some() {
+        let dir = arguments.next().unwrap_or_else(|| "target/receive_speed".to_owned());
+        let connections: usize = arguments.next().map_or(32, |n| n.parse().unwrap());
+        let rounds: usize = arguments.next().map_or(10, |n| n.parse().unwrap());
+        return cost(Path::new(&dir), connections, rounds);
+    }
     let dir = arguments.next().unwrap_or_else(|| "target/receive_speed".to_owned());
     let connections: usize = arguments.next().map_or(32, |n| n.parse().unwrap());
     let messages: usize = arguments.next().map_or(100_000, |n| n.parse().unwrap());
@@ -56,7 +76,7 @@ fn main() {
         Vault::create(&keys, &System).unwrap();
         Arc::new(Vault::open(&keys, Arc::new(System)).unwrap())
     };
-    let node = runtime();
+    let node = runtime("node");
     let embedded = node.block_on(EmbeddedLog::open(OpenOptions::new(dir.join("log"), vault("keys")))).unwrap();
     measure("embedded log", &node, Arc::new(embedded), connections, messages, in_flight);
     let memory = node.block_on(async { MemoryLog::new(vault("keys-of-memory")) });
@@ -65,16 +85,11 @@ fn main() {
 }
 
 fn measure(name: &str, node: &Runtime, log: SharedLog, connections: usize, messages: usize, in_flight: usize) {
-    let connector = node.block_on(async {
-        log.append(vec![registration()]).await.unwrap();
-        let connector = Connector::start(ConnectorOptions::new(Arc::clone(&log), Arc::new(System)));
-        connector.caught_up().await.unwrap();
-        connector
-    });
+    let connector = node.block_on(connect(&log));
     let address = connector.status().borrow()["pas"].address.unwrap();
     let messages: Arc<[Bytes]> = (0..messages).map(admission).collect();
     let options = LoadOptions { in_flight, ..LoadOptions::new(address) };
-    let report = runtime().block_on(drive(options, Messages::Shared { messages, connections }));
+    let report = runtime("load").block_on(drive(options, Messages::Shared { messages, connections }));
     println!(
         "{name}: {connections} connections, {in_flight} in flight: {:.0} ACK/s, p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms \
          (aa {}, ae {}, ar {}, unanswered {})",
@@ -93,8 +108,109 @@ fn measure(name: &str, node: &Runtime, log: SharedLog, connections: usize, messa
     });
 }
 
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+async fn connect(log: &SharedLog) -> Connector {
+    log.append(vec![registration()]).await.unwrap();
+    let connector = Connector::start(ConnectorOptions::new(Arc::clone(log), Arc::new(System)));
+    connector.caught_up().await.unwrap();
+    connector
+}
+
+fn runtime(thread_name: &str) -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name(thread_name).enable_all().build().unwrap()
+}
+
+/// Messages of a turn.
+const TURN: usize = 10_000;
+
+fn cost(dir: &Path, connections: usize, rounds: usize) {
+    let _ = std::fs::remove_dir_all(dir);
+    let (node, load) = (runtime("node"), runtime("load"));
+    let (proven, bare) =
+        (node.block_on(Beside::start(&dir.join("proven"))), node.block_on(Beside::start(&dir.join("bare"))));
+    bare.log.store_bare();
+    let (mut with_proof, mut without) = (Vec::new(), Vec::new());
+    // The first turn fills caches and is not counted.
+    for round in 0..=rounds {
+        let messages: Arc<[Bytes]> = (round * TURN..(round + 1) * TURN).map(admission).collect();
+        let cpu = proven.turn(&node, &load, &messages, connections, true);
+        let cpu_bare = bare.turn(&node, &load, &messages, connections, false);
+        if round > 0 {
+            with_proof.push(cpu);
+            without.push(cpu_bare);
+        }
+    }
+    let (with_proof, without) = (median(with_proof), median(without));
+    println!(
+        "a message received, sealed, hashed and cut: {with_proof:.1} us CPU; bare: {without:.1} us; so proof is {:.1} us, \
+         {:.1} % of what a message costs from the socket to its acknowledgement",
+        with_proof - without,
+        100.0 * (1.0 - without / with_proof),
+    );
+    node.block_on(async {
+        for Beside { log, connector, .. } in [proven, bare] {
+            connector.shutdown().await;
+            weft_log::EventLog::close(&*log).await;
+        }
+    });
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// One of two nodes that are compared.
+struct Beside {
+    log: Arc<EmbeddedLog>,
+    connector: Connector,
+    notary: Notary,
+}
+
+impl Beside {
+    async fn start(dir: &Path) -> Self {
+        std::fs::create_dir_all(dir).unwrap();
+        Vault::create(&dir.join("vault"), &System).unwrap();
+        let vault = Arc::new(Vault::open(&dir.join("vault"), Arc::new(System)).unwrap());
+        let log = Arc::new(EmbeddedLog::open(OpenOptions::new(dir.join("log"), vault)).await.unwrap());
+        let notary = Notary {
+            log: log.clone(),
+            key: SigningKey::generate("example.nhs.uk/speed", &System).unwrap(),
+            clock: Arc::new(System),
+            nodes: dir.join("merkle"),
+            remembered: Remembered::new(dir.join("checkpoint")),
+        };
+        let connector = connect(&(log.clone() as SharedLog)).await;
+        Self { log, connector, notary }
+    }
+
+    /// Receives the messages of a turn. Returns the microseconds of the node's processor time that each took.
+    fn turn(&self, node: &Runtime, load: &Runtime, messages: &Arc<[Bytes]>, connections: usize, cut: bool) -> f64 {
+        let address = self.connector.status().borrow()["pas"].address.unwrap();
+        let before = node_cpu_us();
+        let messages = Messages::Shared { messages: Arc::clone(messages), connections };
+        let report = load.block_on(drive(LoadOptions::new(address), messages));
+        assert_eq!(report.aa, TURN as u64, "{:?}", report.problem);
+        if cut {
+            node.block_on(self.notary.cut_now()).unwrap();
+        }
+        (node_cpu_us() - before) / TURN as f64
+    }
+}
+
+/// Processor time of all threads of this process but the generator's, and the one that waits for it. Source:
+/// /proc/self/task/TID/schedstat, in nanoseconds; a thread that has ended is missing, and none of these ends.
+fn node_cpu_us() -> f64 {
+    let mut ns = 0.0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let dir = task.unwrap().path();
+        let name = std::fs::read_to_string(dir.join("comm")).unwrap();
+        if name.trim() != "load" {
+            let times = std::fs::read_to_string(dir.join("schedstat")).unwrap();
+            ns += times.split(' ').next().unwrap().parse::<f64>().unwrap();
+        }
+    }
+    ns / 1000.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn registration() -> Draft {

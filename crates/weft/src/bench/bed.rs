@@ -264,6 +264,21 @@ pub(crate) fn cpu_seconds() -> anyhow::Result<f64> {
     Ok(times.sum::<Result<f64, _>>().context("times of this process")? / 100.0)
 }
 
+/// Processor time that the threads of this process with this name have used, in seconds. Source:
+/// /proc/self/task/TID/schedstat, in nanoseconds.
+fn thread_seconds(name: &str) -> anyhow::Result<f64> {
+    let mut ns = 0.0;
+    for task in std::fs::read_dir("/proc/self/task").context("cannot read this process's threads")? {
+        let dir = task?.path();
+        // One that has ended meanwhile has none of the name.
+        if std::fs::read_to_string(dir.join("comm")).is_ok_and(|comm| comm.trim_end() == name) {
+            let times = std::fs::read_to_string(dir.join("schedstat")).context("cannot read a thread's times")?;
+            ns += times.split(' ').next().unwrap_or_default().parse::<f64>().context("times of a thread")?;
+        }
+    }
+    Ok(ns / 1e9)
+}
+
 /// Adds the time that one append of 4 KiB and fdatasync takes on this disk: median and 99th percentile of 200.
 pub(crate) fn measure_fsync(dir: &Path, figures: &mut Figures) -> anyhow::Result<()> {
     let path = dir.join("fsync-probe");
@@ -337,6 +352,19 @@ pub(crate) async fn drive(address: SocketAddr, queues: Vec<Vec<Bytes>>) -> anyho
         Some(problem) => bail!("sending failed: {problem}"),
         None => Ok(report),
     }
+}
+
+/// The same from threads of its own; also the processor time of this process meanwhile without theirs, in seconds: the
+/// node's.
+pub(crate) async fn drive_apart(address: SocketAddr, queues: Vec<Vec<Bytes>>) -> anyhow::Result<(LoadReport, f64)> {
+    const LOAD: &str = "load";
+    let load = tokio::runtime::Builder::new_multi_thread().thread_name(LOAD).worker_threads(2).enable_all().build();
+    let load = load.context("cannot start the generator")?;
+    let before = cpu_seconds()?;
+    let report = load.spawn(drive(address, queues)).await.context("the generator ended early")?;
+    let node = cpu_seconds()? - before - thread_seconds(LOAD)?;
+    load.shutdown_background();
+    Ok((report?, node))
 }
 
 /// Resident memory of a process, bytes. Source: /proc/PID/status, VmRSS.

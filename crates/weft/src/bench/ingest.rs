@@ -54,8 +54,9 @@ const ONE_CONNECTION: usize = 3000;
 /// Messages that are watched until they are in the timeline.
 const PROBES_PER_SECOND: usize = 50;
 /// What is told of the brokers and the database as a multiple of the files.
-const COMPARED: [&str; 8] = [
+const COMPARED: [&str; 9] = [
     "receive_only_acks_per_second",
+    "receive_only_node_cpu_us_per_message",
     "one_connection_acks_per_second",
     "one_connection_p50_ms",
     "acks_per_second",
@@ -98,9 +99,10 @@ async fn measure(options: &Options, [alone, site]: &[bed::Site; 2], figures: &mu
     filler.finish().await?;
     let node = Node::start(&alone.config, &Roles::of(&[Role::Connect])).await?;
     let address = node.mllp_addresses().into_values().next().context("the feed does not listen")?.parse()?;
-    let report = bed::drive(address, bed::deal(messages.by_ref().take(burst), connections)).await?;
+    let (report, cpu) = bed::drive_apart(address, bed::deal(messages.by_ref().take(burst), connections)).await?;
     figures.add("connections", f64::from(options.connections), "");
     figures.add("receive_only_acks_per_second", report.per_second(), "1/s");
+    figures.add("receive_only_node_cpu_us_per_message", cpu * 1e6 / burst as f64, "us");
     percentiles(figures, ["receive_only_p50_ms", "receive_only_p99_ms"], &report.latency_us);
     node.stop().await;
 
