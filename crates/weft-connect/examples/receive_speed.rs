@@ -193,7 +193,7 @@ impl Beside {
     }
 }
 
-/// Processor time of all threads of this process but the generator's, and the one that waits for it. Source:
+/// Processor time of all threads of this process but the generator's workers, which do all of its work. Source:
 /// /proc/self/task/TID/schedstat, in nanoseconds; a thread that has ended is missing, and none of these ends.
 fn node_cpu_us() -> f64 {
     let mut ns = 0.0;
