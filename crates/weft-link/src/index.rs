@@ -126,9 +126,11 @@ impl Index {
         Setting { records: self.len(), households: self.homes.are_shared(self.len()), births: self.born > 0 }
     }
 
-    /// From now on `old` counts as `retained`, also where it was stated before.
+    /// From now on `old` counts as `retained`, also where it was stated before. Nothing happens where `retained` itself has
+    /// come to count as `old`, or as what `old` counts as by then: one of the two tellings is wrong.
     pub fn supersede(&mut self, old: NhsNumber, retained: NhsNumber) {
-        if old == retained || self.resolve(retained) == old {
+        let after = |number: &NhsNumber| self.superseded.get(number).copied();
+        if std::iter::successors(Some(retained), after).any(|number| number == old) {
             return;
         }
         self.superseded.insert(old, retained);

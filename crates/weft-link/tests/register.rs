@@ -332,3 +332,17 @@ proptest! {
         prop_assert_eq!(persons(), persons());
     }
 }
+
+/// Three tellings that, together, would have no number to come to: the last is passed over.
+#[test]
+fn supersessions_never_go_round() {
+    let mut linker = Linker::default();
+    let [one, other, third] = ["9990000018", "9990000026", "4010232137"];
+    linker.supersede(one, other);
+    linker.supersede(third, one);
+    linker.supersede(one, third);
+    linker.hear(1, &format!("{one}|Okafor|Ann Mary|19800217|female|W2 1NY"));
+    linker.hear(2, &format!("{third}|Okafor|Ann Mary|19800217|female|W2 1NY"));
+    assert_eq!(linker.register.holders(other.parse_number()), [record(1), record(2)]);
+    assert_eq!(linker.person(2), linker.person(1));
+}
