@@ -42,6 +42,7 @@ pub struct Checkpointer {
 
 #[derive(Debug)]
 struct Shared {
+    database: PathBuf,
     /// SQLite's index of the WAL: its header says how long the WAL is.
     index: WalIndex,
     wanted: Notify,
@@ -57,6 +58,7 @@ impl Checkpointer {
         let mut index = path.as_os_str().to_owned();
         index.push("-shm");
         let shared = Shared {
+            database: path.to_owned(),
             index: WalIndex { path: index.into(), file: Mutex::new(None) },
             wanted: Notify::new(),
             stopping: AtomicBool::new(false),
@@ -67,8 +69,18 @@ impl Checkpointer {
         Self { shared, limits, requested_at: 0, task: Some(task) }
     }
 
-    /// To be called after each commit. True where the writer should run a checkpoint now.
-    pub fn after_commit(&mut self) -> bool {
+    /// To be called by the writer after each commit: its own connection runs a checkpoint where one is due that the other
+    /// cannot finish. If that fails the commit stands.
+    pub async fn after_commit(&mut self, writer: &mut SqliteConnection) {
+        if self.is_due()
+            && let Err(error) = checkpoint(writer).await
+        {
+            self.shared.warn(&error);
+        }
+    }
+
+    /// True where the writer should run a checkpoint now.
+    fn is_due(&mut self) -> bool {
         let wal_bytes = self.shared.index.wal_bytes();
         if wal_bytes < self.requested_at {
             // It is used from its start again.
@@ -82,8 +94,18 @@ impl Checkpointer {
         self.shared.long.swap(false, Ordering::AcqRel) || (grown && wal_bytes >= self.limits.max)
     }
 
-    /// Ends it, so that the writer can do the last checkpoint.
-    pub async fn stop(&mut self) {
+    /// Ends it, moves everything and empties the WAL: also where readers are still open, when closing alone would leave all of
+    /// it there.
+    ///
+    /// # Errors
+    /// SQLite's: whoever opens the database next moves what is left.
+    pub async fn finish(&mut self, writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        self.stop().await;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await.map(|_| ())
+    }
+
+    /// Ends it, and leaves the WAL as it is.
+    pub(crate) async fn stop(&mut self) {
         self.shared.stop();
         if let Some(task) = self.task.take() {
             // It has nothing to say.
@@ -103,6 +125,12 @@ impl Shared {
         self.stopping.store(true, Ordering::Release);
         self.wanted.notify_one();
     }
+
+    /// Nothing is lost: the WAL grows until a later checkpoint succeeds.
+    fn warn(&self, error: &sqlx::Error) {
+        let database = self.database.display();
+        tracing::warn!(%database, error = error as &dyn std::error::Error, "checkpoint failed");
+    }
 }
 
 async fn serve(connect: SqliteConnectOptions, shared: Arc<Shared>, long: u64) {
@@ -116,9 +144,7 @@ async fn serve(connect: SqliteConnectOptions, shared: Arc<Shared>, long: u64) {
             Ok(()) if shared.index.wal_bytes() >= long => shared.long.store(true, Ordering::Release),
             Ok(()) => {}
             Err(error) => {
-                // Nothing is lost: the WAL grows until a later one succeeds.
-                let database = connect.get_filename().display();
-                tracing::warn!(%database, error = &error as &dyn std::error::Error, "checkpoint failed");
+                shared.warn(&error);
                 connection = None;
             }
         }
@@ -140,19 +166,8 @@ async fn connect_and_run(
 }
 
 /// Moves what can be moved without stopping anyone.
-///
-/// # Errors
-/// SQLite's: nothing is lost, and the WAL grows until a later checkpoint succeeds.
-pub async fn checkpoint(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+async fn checkpoint(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(connection).await.map(|_| ())
-}
-
-/// Moves everything and empties the WAL.
-///
-/// # Errors
-/// SQLite's: the next that opens the database moves what is left.
-pub async fn truncate(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await.map(|_| ())
 }
 
 /// SQLite's index of the WAL. It stays open: closing any handle of a file gives up every lock that this process has on it,
@@ -217,13 +232,10 @@ mod tests {
         for _ in 0..COMMITS {
             sqlx::query("INSERT INTO line VALUES (zeroblob(4000))").execute(&mut writer).await.unwrap();
             longest = longest.max(checkpointer.shared.index.wal_bytes());
-            if checkpointer.after_commit() {
-                checkpoint(&mut writer).await.unwrap();
-            }
+            checkpointer.after_commit(&mut writer).await;
         }
         assert!((LIMITS.every..2 * LIMITS.max).contains(&longest), "{longest} bytes");
-        checkpointer.stop().await;
-        truncate(&mut writer).await.unwrap();
+        checkpointer.finish(&mut writer).await.unwrap();
         assert_eq!(fs::metadata(dir.path().join("busy.db-wal")).unwrap().len(), 0);
         let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM line").fetch_one(&mut writer).await.unwrap();
         assert_eq!(stored, COMMITS);

@@ -6,7 +6,6 @@ use sqlx::{
     ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tracing::warn;
 use weft_log::wal::{self, Checkpointer};
 
 use crate::{
@@ -21,8 +20,7 @@ use crate::{
 const APPLICATION_ID: i64 = 0x5765_6674;
 const SCHEMA: &str = include_str!("../../../schemas/readmodel.sql");
 const READERS: u32 = 4;
-/// Under load the projector writes a hundred pages for every megabyte of messages: moved seldom, many of them are moved
-/// once for several commits, and what is read of the WAL meanwhile is still found quickly.
+/// Moved seldom, pages that several commits write are moved once; much longer, and readers would search it for longer.
 const WAL: wal::Limits = wal::Limits { every: 96 << 20, long: 128 << 20, max: 512 << 20 };
 
 /// The connection that writes.
@@ -62,21 +60,16 @@ impl FileWriter {
 
     /// To be called after each large commit.
     pub(crate) async fn after_commit(&mut self) {
-        if let Some(checkpointer) = &mut self.checkpointer
-            && checkpointer.after_commit()
-            && let Err(error) = wal::checkpoint(&mut self.conn).await
-        {
-            // What was committed stays so; the WAL stays long until the next time.
-            warn!(error = &error as &dyn std::error::Error, "read model checkpoint failed");
+        if let Some(checkpointer) = &mut self.checkpointer {
+            checkpointer.after_commit(&mut self.conn).await;
         }
     }
 
     /// Moves the last pages from the write-ahead log into the file, and closes it.
     pub(crate) async fn close(mut self) -> Result<(), StoreError> {
         if let Some(checkpointer) = &mut self.checkpointer {
-            checkpointer.stop().await;
+            checkpointer.finish(&mut self.conn).await?;
         }
-        wal::truncate(&mut self.conn).await?;
         Ok(self.conn.close().await?)
     }
 }

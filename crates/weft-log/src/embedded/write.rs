@@ -17,7 +17,7 @@ use crate::{
     batch::{Place, verdict_of},
     error::Cause,
     storage::{Ends, Known, KnownMessage, Questions, Rows, Writing},
-    wal::{self, Checkpointer},
+    wal::Checkpointer,
 };
 
 /// What to look up: the columns are the kind, the number of the question, and what was found. CROSS JOIN: what is asked is
@@ -142,23 +142,18 @@ impl Writing for SqliteWriter {
             self.abandon().await;
             return Err(cause(error));
         }
-        if self.checkpointer.after_commit()
-            && let Err(error) = wal::checkpoint(connection).await
-        {
-            // The batch is stored; the WAL stays long until the next time.
-            tracing::warn!(error = &error as &dyn std::error::Error, "log checkpoint failed");
-        }
+        self.checkpointer.after_commit(connection).await;
         Ok(())
     }
 
     async fn close(&mut self) {
-        self.checkpointer.stop().await;
         if let Some(mut connection) = self.connection.take() {
-            // Readers may still be open, and then closing alone leaves everything in the WAL.
-            let moved = wal::truncate(&mut connection).await;
+            let moved = self.checkpointer.finish(&mut connection).await;
             if let Err(error) = moved.and(connection.close().await) {
                 tracing::warn!(error = &error as &dyn std::error::Error, "log database not closed cleanly");
             }
+        } else {
+            self.checkpointer.stop().await;
         }
         self.lock = None;
     }
