@@ -27,7 +27,8 @@ CREATE TABLE feed (
 
 -- Every message by what its sender calls it. `control_id` is a byte 1 and the control id, or a byte 0 and the event id for a
 -- message without one. `nth` counts the contents that came under one control id: the first is the message, the others are
--- conflicts, or one of these once more, accepted after it was kept. Two connectors that store under one control id at once claim the same `nth`, and the key lets one pass.
+-- conflicts, or one of these once more, accepted after it was kept. Two connectors that store under one control id at once
+-- claim the same `nth`, and the key lets one pass.
 CREATE TABLE inbox (
   feed integer NOT NULL,
   control_id bytea NOT NULL,

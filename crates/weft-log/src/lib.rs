@@ -39,6 +39,7 @@ mod note;
 mod opened;
 mod partitions;
 mod path;
+pub mod postgres;
 pub mod proof;
 mod remembered;
 mod seal;

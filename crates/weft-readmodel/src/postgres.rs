@@ -8,6 +8,7 @@ use sqlx::{
 };
 use tokio::time::{sleep, timeout};
 use tracing::warn;
+use weft_log::postgres::THROUGH_INDEXES;
 use weft_model::{Cut, Partition, Stream};
 
 use crate::{
@@ -28,16 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// From one failure to the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What every connection is told. Whatever is asked leads through an index, however small the tables were when the plan was
-/// made: without this a plan made on the first day would read whole tables until they are next analysed.
-const SETTINGS: [(&str, &str); 6] = [
-    ("jit", "off"),
-    ("enable_seqscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-    ("plan_cache_mode", "force_generic_plan"),
-    ("random_page_cost", "1.1"),
-];
+/// What every connection is told beside [`THROUGH_INDEXES`].
+const SETTINGS: [(&str, &str); 1] = [("random_page_cost", "1.1")];
 
 /// What those that write are told too. A commit is waited for (`synchronous_commit`): a server that died and came back with
 /// older cursors would leave a partition in which nothing more happens unread, and answers short of what they claim to know.
@@ -45,7 +38,7 @@ const SETTINGS: [(&str, &str); 6] = [
 const WRITER_SETTINGS: [(&str, &str); 2] =
     [("synchronous_commit", "on"), ("idle_in_transaction_session_timeout", "10s")];
 
-/// Undoes [`SETTINGS`] in a transaction that reads whole tables.
+/// Undoes [`THROUGH_INDEXES`] in a transaction that reads whole tables.
 pub(crate) const READ_WHOLE_TABLES: &str = "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; \
      SET LOCAL enable_mergejoin = on; SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL work_mem = '64MB'";
 
@@ -76,7 +69,7 @@ pub(crate) fn options(url: &str, schema: &str) -> Result<Result<PgConnectOptions
     }
     Ok(PgConnectOptions::from_str(url).map(|options| {
         let options = options.application_name("weft").statement_cache_capacity(256).disable_statement_logging();
-        options.options([("search_path", schema)]).options(SETTINGS)
+        options.options([("search_path", schema)]).options(THROUGH_INDEXES).options(SETTINGS)
     }))
 }
 

@@ -8,7 +8,7 @@ use sqlx::{
 };
 
 use super::KafkaOptions;
-use crate::OpenLogError;
+use crate::{OpenLogError, postgres::THROUGH_INDEXES};
 
 /// Versions of the schema, oldest first: each is applied once, in its own transaction.
 const VERSIONS: [&str; 1] = [include_str!("../../../../schemas/log-postgres.sql")];
@@ -18,15 +18,6 @@ const LOCK: i64 = 0x5765_6674;
 const CONNECTIONS_MAX: u32 = 8;
 /// How long to wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Every statement looks up a few keys in tables that only grow, and is planned once, perhaps when they are empty: never by
-/// reading a table, whatever the planner makes of arrays whose length it does not know.
-const SETTINGS: [(&str, &str); 5] = [
-    ("jit", "off"),
-    ("enable_seqscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-    ("plan_cache_mode", "force_generic_plan"),
-];
 /// A connection that was idle for so long is asked whether it still works before it is used. One that was in use a moment ago
 /// is not: that would be a second round trip for every statement.
 const TEST_AFTER: Duration = Duration::from_secs(1);
@@ -38,7 +29,7 @@ pub(super) async fn open(options: &KafkaOptions, cluster: &str, create: bool) ->
     let connect = PgConnectOptions::from_str(&options.postgres)
         .map_err(failed)?
         .options([("search_path", options.schema.as_str())])
-        .options(SETTINGS)
+        .options(THROUGH_INDEXES)
         .application_name("weft-log")
         .disable_statement_logging();
     let mut connection = connect.connect().await.map_err(failed)?;
