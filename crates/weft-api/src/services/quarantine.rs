@@ -38,13 +38,26 @@ pub(super) async fn list(node: &Feeds, request: ListQuarantineRequest) -> Result
     let kept = if request.with_redriven { Kept::All } else { Kept::Now };
     let walk = Walk::new("ListQuarantine", &[feed.as_bytes(), &[u8::from(request.with_redriven)]]);
     let page = walk.read(&request.page_token)?;
-    let after = page.as_ref().map(|page| position(&page.key)).transpose()?;
-    let cut = page.map_or_else(|| node.model.known_at(), |page| page.cut);
     if !feed.is_empty() && node.held(feed).await?.is_none() {
         return Err(unknown_feed());
     }
     let of = Some(feed).filter(|feed| !feed.is_empty());
-    let mut messages = node.model.quarantine(of, kept, size + 1, after).await?;
+    let (messages, next_page_token) = messages(node, of, kept, size, &walk, page).await?;
+    Ok(ListQuarantineResponse { messages, next_page_token })
+}
+
+/// The messages of one page of `walk`, and the token of the next: empty after the last.
+pub(super) async fn messages(
+    node: &Feeds,
+    feed: Option<&str>,
+    kept: Kept,
+    size: usize,
+    walk: &Walk,
+    page: Option<Page>,
+) -> Result<(Vec<QuarantinedMessage>, String), Error> {
+    let after = page.as_ref().map(|page| position(&page.key)).transpose()?;
+    let cut = page.map_or_else(|| node.model.known_at(), |page| page.cut);
+    let mut messages = node.model.quarantine(feed, kept, size + 1, after).await?;
     let mut next_page_token = String::new();
     if messages.len() > size {
         messages.truncate(size);
@@ -52,10 +65,10 @@ pub(super) async fn list(node: &Feeds, request: ListQuarantineRequest) -> Result
         let key = last.map(|last| last.to_string()).unwrap_or_default();
         next_page_token = walk.token(&Page { cut, key });
     }
-    Ok(ListQuarantineResponse { messages, next_page_token })
+    Ok((messages, next_page_token))
 }
 
-pub(super) fn position(key: &str) -> Result<Position, Error> {
+fn position(key: &str) -> Result<Position, Error> {
     key.parse().map_err(|_| invalid("page-token-invalid", "page_token", "is not from an answer to this request"))
 }
 
@@ -101,8 +114,13 @@ async fn persons_of(node: &Feeds, received: &MessageReceived) -> Result<Vec<Pers
 
 /// The message at `position`.
 pub(super) async fn message_at(log: &SharedLog, position: Position) -> Result<MessageReceived, Error> {
-    match &event_at(log, position).await?.payload {
-        Payload::MessageReceived(received) => Ok(received.clone()),
+    received(&*event_at(log, position).await?, position).cloned()
+}
+
+/// The message that `event` is.
+pub(super) fn received(event: &Event, position: Position) -> Result<&MessageReceived, Error> {
+    match &event.payload {
+        Payload::MessageReceived(received) => Ok(received),
         payload => {
             Err(Error::Internal(format!("{position} holds {}, not a message", payload.kind().as_str_name()).into()))
         }

@@ -26,7 +26,7 @@ use crate::{
     context::Asker,
     error::{Error, detail, invalid},
     feeds::{MessageReader, Reading},
-    page::{Page, Walk},
+    page::Walk,
 };
 
 const PAGE_DEFAULT: usize = 100;
@@ -110,16 +110,8 @@ async fn page(
     {
         return Err(Error::Precondition(detail("feed-paused", "feed", "the feed is paused: resume it first")));
     }
-    let after = page.as_ref().map(|page| quarantine::position(&page.key)).transpose()?;
-    let cut = page.map_or_else(|| node.model.known_at(), |page| page.cut);
-    let mut messages = node.model.quarantine(feed, Kept::NowOldestFirst, size + 1, after).await?;
-    let mut next_page_token = String::new();
-    if messages.len() > size {
-        messages.truncate(size);
-        let last = messages.last().and_then(|message| Position::from_proto(message.position.as_ref()?).ok());
-        let key = last.map(|last| last.to_string()).unwrap_or_default();
-        next_page_token = walk.token(&Page { cut, key });
-    }
+    let (mut messages, next_page_token) =
+        quarantine::messages(node, feed, Kept::NowOldestFirst, size, &walk, page).await?;
     messages.retain(|message| message.verdict() == Verdict::Quarantined);
     Ok((messages, next_page_token))
 }
@@ -200,9 +192,7 @@ impl Redriving<'_> {
             }
             Err(error) => return Err(error),
         };
-        let Payload::MessageReceived(before) = &event.payload else {
-            return Err(Error::Internal(format!("{position} holds no message").into()));
-        };
+        let before = quarantine::received(&event, position)?;
         let Reading { message_type, verdict, message: mut received } = reader.read(before.raw.clone());
         told.issues.clone_from(&received.issues);
         if verdict != Verdict::Accepted {
