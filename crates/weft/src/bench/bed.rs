@@ -264,19 +264,24 @@ pub(crate) fn cpu_seconds() -> anyhow::Result<f64> {
     Ok(times.sum::<Result<f64, _>>().context("times of this process")? / 100.0)
 }
 
-/// Processor time that the threads of this process with this name have used, in seconds. Source:
-/// /proc/self/task/TID/schedstat, in nanoseconds.
+/// Time that the thread of this folder of /proc has been on a processor: what else runs on the machine does not count.
+/// Source: schedstat there, in nanoseconds.
+pub(crate) fn on_cpu_time(thread: &Path) -> anyhow::Result<Duration> {
+    let text = std::fs::read_to_string(thread.join("schedstat")).context("cannot read a thread's times")?;
+    Ok(Duration::from_nanos(text.split_whitespace().next().context("no figure")?.parse()?))
+}
+
+/// Processor time that the threads of this process with this name have used, in seconds.
 fn thread_seconds(name: &str) -> anyhow::Result<f64> {
-    let mut ns = 0.0;
+    let mut all = Duration::ZERO;
     for task in std::fs::read_dir("/proc/self/task").context("cannot read this process's threads")? {
         let dir = task?.path();
         // One that has ended meanwhile has none of the name.
         if std::fs::read_to_string(dir.join("comm")).is_ok_and(|comm| comm.trim_end() == name) {
-            let times = std::fs::read_to_string(dir.join("schedstat")).context("cannot read a thread's times")?;
-            ns += times.split(' ').next().unwrap_or_default().parse::<f64>().context("times of a thread")?;
+            all += on_cpu_time(&dir)?;
         }
     }
-    Ok(ns / 1e9)
+    Ok(all.as_secs_f64())
 }
 
 /// Adds the time that one append of 4 KiB and fdatasync takes on this disk: median and 99th percentile of 200.

@@ -4,7 +4,10 @@
 
 mod score;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use clap::Args;
@@ -42,15 +45,16 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     let mut linker = Linker::new()?;
     let mut records = population.records();
     let mut on_cpu = Duration::ZERO;
+    let this_thread = Path::new("/proc/thread-self");
     loop {
         // Made beforehand, a few at a time: there may be millions.
         let batch: Vec<LinkageRecord> = records.by_ref().take(BATCH).collect();
         if batch.is_empty() {
             break;
         }
-        let start = on_cpu_time()?;
+        let start = bed::on_cpu_time(this_thread)?;
         let decisions: Vec<Decision> = batch.iter().map(|record| linker.hear(record)).collect();
-        on_cpu += on_cpu_time()?.saturating_sub(start);
+        on_cpu += bed::on_cpu_time(this_thread)?.saturating_sub(start);
         batch.iter().zip(&decisions).for_each(|(record, decision)| truth.hear(record, decision));
     }
     let index_bytes = bed::resident_bytes(std::process::id())?.saturating_sub(before).saturating_sub(truth.bytes());
@@ -170,10 +174,4 @@ fn pseudonym(record: &LinkageRecord) -> Pseudonym {
 fn of(person: u32, turn: u8) -> Pseudonym {
     let digest = (u64::from(person) << 8 | u64::from(turn)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     Pseudonym((u128::from(digest) << 64 | u128::from(digest.rotate_left(29))).to_be_bytes())
-}
-
-/// Time that this thread has been on a CPU: what else runs on the machine does not count.
-fn on_cpu_time() -> anyhow::Result<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").context("/proc/thread-self/schedstat")?;
-    Ok(Duration::from_nanos(text.split_whitespace().next().context("no figure")?.parse()?))
 }
