@@ -134,7 +134,7 @@ impl<S: Storage> Log<S> {
     }
 
     async fn seal(&self, draft: Draft) -> Result<Entry, AppendError> {
-        let Shared { vault, names, keys, tail, .. } = &*self.shared;
+        let Shared { vault, names, keys, tail, opened, .. } = &*self.shared;
         let event_id = names.event_id(&draft);
         let record = draft.payload.record().map(|record| names.pseudonym(&record));
         let verdict = match (&draft.same, draft.verdict) {
@@ -165,7 +165,7 @@ impl<S: Storage> Log<S> {
         };
         #[cfg(feature = "suite")]
         if self.shared.bare.load(Ordering::Relaxed) {
-            let body = Body::Sealed(Unsealed::new(header, draft.payload).bare());
+            let body = Body::Sealed(Unsealed::new(header, draft.payload, false).bare());
             return Ok(Entry { head: Head { partition, event_id, same }, body });
         }
         if draft.payload.is_clear() {
@@ -173,7 +173,7 @@ impl<S: Storage> Log<S> {
             fits(sealed.bytes.len(), EVENT_BYTES_MAX)?;
             return Ok(Entry { head: Head { partition, event_id, same }, body: Body::Sealed(sealed) });
         }
-        let unsealed = Unsealed::new(header, draft.payload);
+        let unsealed = Unsealed::new(header, draft.payload, opened.wanted());
         fits(unsealed.bytes(), EVENT_BYTES_MAX)?;
         let slot = match record {
             None => Some(GENERAL_SLOT),

@@ -2,10 +2,15 @@
 //!
 //! This is a cache and no more. What is found here was sealed into exactly the bytes that are asked about, for they have the
 //! same leaf hash; the key of a shredded event is asked for all the same; and whatever is not here is opened from its bytes.
+//! Where nobody asks, as in a process that only receives, nothing is kept: to free an event long after it was made costs more
+//! than to free it at once.
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use weft_model::Event;
@@ -29,7 +34,11 @@ pub(crate) struct Opened {
 
 /// What is remembered.
 #[derive(Default)]
-pub(crate) struct OpenedEvents(Mutex<Kept>);
+pub(crate) struct OpenedEvents {
+    kept: Mutex<Kept>,
+    /// Events that were sealed since one was asked for.
+    unasked: AtomicUsize,
+}
 
 #[derive(Default)]
 struct Kept {
@@ -40,9 +49,19 @@ struct Kept {
 }
 
 impl OpenedEvents {
+    /// Whether an event that is sealed now is to be kept: not where nobody has asked for one while as many were sealed as are
+    /// kept at most.
+    pub(crate) fn wanted(&self) -> bool {
+        let unasked = self.unasked.fetch_add(1, Ordering::Relaxed);
+        if unasked == EVENTS_MAX {
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Kept::default();
+        }
+        unasked < EVENTS_MAX
+    }
+
     /// Remembers events, and forgets the oldest.
     pub(crate) fn keep(&self, events: impl IntoIterator<Item = (Hash, Opened)>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         for (leaf, opened) in events {
             kept.bytes += opened.bytes;
             kept.order.push_back(leaf);
@@ -57,7 +76,8 @@ impl OpenedEvents {
 
     /// The event with this leaf, where it is remembered and its key is there.
     pub(crate) fn find(&self, leaf: &Hash, vault: &Vault) -> Option<Arc<Event>> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.unasked.store(0, Ordering::Relaxed);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Opened { event, slot, .. } = kept.by_leaf.get(leaf)?;
         vault.key(*slot).is_ok().then(|| Arc::clone(event))
     }
@@ -65,26 +85,56 @@ impl OpenedEvents {
 
 #[cfg(test)]
 mod tests {
-    use weft_model::{Payload, proto::event::Header};
+    use weft_model::{Payload, Random, proto::event::Header};
 
     use super::*;
 
+    struct Fixed;
+
+    impl Random for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(7);
+        }
+    }
+
+    fn opened(bytes: usize) -> Opened {
+        let event = Event { header: Header::default(), payload: Payload::Disclosed(Default::default()) };
+        Opened { event: Arc::new(event), slot: 0, bytes }
+    }
+
+    /// Events and bytes.
+    fn held(events: &OpenedEvents) -> (usize, usize) {
+        let kept = events.kept.lock().unwrap();
+        assert_eq!(kept.by_leaf.len(), kept.order.len());
+        (kept.order.len(), kept.bytes)
+    }
+
+    fn leaf(n: usize) -> Hash {
+        std::array::from_fn(|at| n.to_be_bytes().get(at).copied().unwrap_or(0))
+    }
+
+    #[test]
+    fn nothing_is_kept_where_nobody_asks() {
+        let dir = tempfile::tempdir().unwrap();
+        Vault::create(dir.path(), &Fixed).unwrap();
+        let vault = Vault::open(dir.path(), Arc::new(Fixed)).unwrap();
+        let events = OpenedEvents::default();
+        assert!((0..EVENTS_MAX).all(|_| events.wanted()));
+        events.keep([(leaf(1), opened(10))]);
+        assert!(!events.wanted());
+        assert_eq!(held(&events), (0, 0));
+        assert!(events.find(&leaf(1), &vault).is_none());
+        assert!(events.wanted());
+        events.keep([(leaf(2), opened(10))]);
+        assert!(events.find(&leaf(2), &vault).is_some());
+    }
+
     #[test]
     fn the_oldest_are_forgotten() {
-        let opened = |bytes| {
-            let event = Event { header: Header::default(), payload: Payload::Disclosed(Default::default()) };
-            Opened { event: Arc::new(event), slot: 0, bytes }
-        };
-        let held = |events: &OpenedEvents| {
-            let kept = events.0.lock().unwrap();
-            assert_eq!(kept.by_leaf.len(), kept.order.len());
-            (kept.order.len(), kept.bytes)
-        };
-        let leaf = |n: usize| std::array::from_fn(|at| n.to_be_bytes().get(at).copied().unwrap_or(0));
         let events = OpenedEvents::default();
         events.keep((0..2 * EVENTS_MAX).map(|n| (leaf(n), opened(10))));
         assert_eq!(held(&events), (EVENTS_MAX, 10 * EVENTS_MAX));
-        assert_eq!(events.0.lock().unwrap().order.front(), Some(&leaf(EVENTS_MAX)));
+        assert_eq!(events.kept.lock().unwrap().order.front(), Some(&leaf(EVENTS_MAX)));
         events.keep([(leaf(9 * EVENTS_MAX), opened(BYTES_MAX))]);
         assert_eq!(held(&events), (1, BYTES_MAX));
         events.keep([(leaf(10 * EVENTS_MAX), opened(BYTES_MAX + 1))]);

@@ -41,17 +41,17 @@ pub(crate) struct Unsealed {
     /// The payload, compressed where that makes it smaller.
     plain: Vec<u8>,
     compression: Compression,
-    /// The payload once more, and its encoded length.
+    /// The payload once more, and its encoded length, where it is kept for whoever follows.
     payload: Option<(Payload, usize)>,
 }
 
 impl Unsealed {
-    /// Does what takes longest: encodes and compresses.
-    pub(crate) fn new(header: Header, payload: Payload) -> Self {
+    /// Does what takes longest: encodes and compresses. Keeps the payload where `keep` says so.
+    pub(crate) fn new(header: Header, payload: Payload, keep: bool) -> Self {
         let encoded = payload.encode();
-        let bytes = encoded.len();
+        let payload = keep.then_some((payload, encoded.len()));
         let (plain, compression) = compress(encoded);
-        Self { header, plain, compression, payload: Some((payload, bytes)) }
+        Self { header, plain, compression, payload }
     }
 
     /// Bytes of the payload as it will be sealed; the header is a few hundred more.

@@ -130,11 +130,15 @@ impl ClientContext for Deliveries {}
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = Box<Delivery>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, delivery: Box<Delivery>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, mut delivery: Box<Delivery>) {
         let outcome = match result {
             Ok(message) => {
                 let position = delivery.partition.at(message.offset().max(0).cast_unsigned());
-                let Sealed { bytes, leaf, .. } = delivery.sealed.clone();
+                let Sealed { bytes, leaf, opened } = &mut delivery.sealed;
+                let (bytes, leaf) = (bytes.clone(), *leaf);
+                if let Some(opened) = opened.take() {
+                    self.0.opened.keep([(leaf, opened)]);
+                }
                 self.0.tail.publish_next(Stored { position, bytes, leaf });
                 Ok(position)
             }
