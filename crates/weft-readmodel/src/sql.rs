@@ -159,11 +159,15 @@ impl Session<'_> {
     /// Every row of the answer.
     pub(crate) async fn all(&mut self, sql: &str, values: Vec<Value<'_>>) -> Result<Vec<Row>, StoreError> {
         let text = self.dialect().text(sql);
-        self.all_of(text, values).await
+        self.all_of(text.into(), values).await
     }
 
     /// The same for a text that is in the words of the dialect already.
-    pub(crate) async fn all_of(&mut self, text: String, values: Vec<Value<'_>>) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn all_of(
+        &mut self,
+        text: Cow<'static, str>,
+        values: Vec<Value<'_>>,
+    ) -> Result<Vec<Row>, StoreError> {
         let text = AssertSqlSafe(text);
         Ok(match self {
             Self::Sqlite(conn) => {

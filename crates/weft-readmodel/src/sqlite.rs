@@ -133,6 +133,8 @@ fn reader_options(path: &Path) -> SqliteConnectOptions {
         .statement_cache_capacity(128)
         .row_buffer_size(1100)
         .pragma("cache_size", "-16384")
+        // What a query materializes is a few rows: SQLite would make a file's page cache for each such table.
+        .pragma("temp_store", "MEMORY")
         .pragma("mmap_size", "8589934592")
         .disable_statement_logging()
 }

@@ -1,6 +1,6 @@
 //! A person's timeline: the entries of all their records, newest first, merged while they are read.
 
-use std::{collections::HashSet, fmt, str::FromStr};
+use std::{collections::HashSet, fmt, str::FromStr, sync::LazyLock};
 
 use bytes::{Buf, Bytes};
 use prost::{
@@ -254,26 +254,10 @@ async fn read_page(
     window: &Window<'_>,
     limit: usize,
 ) -> Result<Option<Page>, StoreError> {
-    let lines = match conn.dialect() {
-        Dialect::Postgres => merged_laterally(),
-        Dialect::Sqlite => {
-            let nth = |column, n| format!("(SELECT {column} FROM wanted ORDER BY record_no LIMIT 1 OFFSET {n})");
-            merged((0..RECORDS_AT_ONCE).map(|n| (nth("record_no", n), nth("size", n))))
-        }
-    };
-    let sql = format!(
-        "WITH {}, wanted AS MATERIALIZED (
-             SELECT record_no, size FROM member
-             WHERE record_no IS NOT NULL AND ($11 IS NULL OR organisation {{any(}}$11{{)any}})
-         )
-         SELECT (SELECT count(*) FROM member), (SELECT count(*) FROM wanted),
-                (SELECT count(*) FROM member WHERE parked), ({lines})",
-        members::MEMBER,
-    );
     let mut given = window.given(person);
     let organisations = (!filter.organisations.is_empty()).then_some(filter.organisations.as_slice());
     given.extend([(limit as u64).into(), Value::Texts(organisations)]);
-    let row = conn.first(&sql, given).await?;
+    let row = conn.all_of(page_text(conn.dialect()).into(), given).await?.pop();
     let row = row.ok_or(StoreError::Damaged(sqlx::Error::RowNotFound))?;
     if sql::get::<i64>(&row, 0)? == 0 {
         return Ok(None);
@@ -286,6 +270,33 @@ async fn read_page(
         read_many(conn, person, filter, window, limit).await?
     };
     Ok(Some(Page { entries, parked_records }))
+}
+
+/// The question of [`read_page`]. It is long, and asked more often than any other: its text is made once.
+fn page_text(dialect: Dialect) -> &'static str {
+    static SQLITE: LazyLock<String> = LazyLock::new(|| {
+        let nth = |column, n| format!("(SELECT {column} FROM wanted ORDER BY record_no LIMIT 1 OFFSET {n})");
+        let records = (0..RECORDS_AT_ONCE).map(|n| (nth("record_no", n), nth("size", n)));
+        Dialect::Sqlite.text(&page_of(&merged(records)))
+    });
+    static POSTGRES: LazyLock<String> = LazyLock::new(|| Dialect::Postgres.text(&page_of(&merged_laterally())));
+    match dialect {
+        Dialect::Sqlite => &SQLITE,
+        Dialect::Postgres => &POSTGRES,
+    }
+}
+
+/// How many records a person has, how many of them are wanted, how many are parked; and `lines`.
+fn page_of(lines: &str) -> String {
+    format!(
+        "WITH {}, wanted AS MATERIALIZED (
+             SELECT record_no, size FROM member
+             WHERE record_no IS NOT NULL AND ($11 IS NULL OR organisation {{any(}}$11{{)any}})
+         )
+         SELECT (SELECT count(*) FROM member), (SELECT count(*) FROM wanted),
+                (SELECT count(*) FROM member WHERE parked), ({lines})",
+        members::MEMBER,
+    )
 }
 
 /// The lines of a person of many records: the records are read some at a time.
