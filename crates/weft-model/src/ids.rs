@@ -37,13 +37,15 @@ macro_rules! id16 {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                for (i, byte) in self.0.iter().enumerate() {
-                    if $hyphens && matches!(i, 4 | 6 | 8 | 10) {
-                        f.write_str("-")?;
-                    }
-                    write!(f, "{byte:02x}")?;
+                let digits = digits(&self.0);
+                let mut rest = std::str::from_utf8(&digits).map_err(|_| fmt::Error)?;
+                for group in if $hyphens { [8, 4, 4, 4].as_slice() } else { &[] } {
+                    let (digits, after) = rest.split_at(*group);
+                    f.write_str(digits)?;
+                    f.write_str("-")?;
+                    rest = after;
                 }
-                Ok(())
+                f.write_str(rest)
             }
         }
 
@@ -109,6 +111,16 @@ impl PersonId {
     }
 }
 
+/// Hexadecimal, in one go: identifiers are written into every line of a timeline.
+fn digits(bytes: &[u8; 16]) -> [u8; 32] {
+    let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' - 10 + half };
+    let mut digits = [0; 32];
+    for ([high, low], byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
+        (*high, *low) = (digit(byte >> 4), digit(byte & 15));
+    }
+    digits
+}
+
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok())
 }
@@ -150,7 +162,8 @@ mod tests {
         let person = PersonId([0xab; 16]);
         assert_eq!(person.to_string(), "abababab-abab-abab-abab-abababababab");
         assert_eq!(person.to_string().parse(), Ok(person));
-        assert_eq!(EventId([1; 16]).to_string().len(), 32);
+        assert_eq!(EventId([1; 16]).to_string(), "01".repeat(16));
+        assert_eq!(Pseudonym([0x9f; 16]).to_string(), "9f".repeat(16));
         for wrong in ["", "ab", "zz", &"a".repeat(33)] {
             assert_eq!(wrong.parse::<EventId>(), Err(IdError::NotAnId), "{wrong}");
         }

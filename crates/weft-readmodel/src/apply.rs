@@ -143,6 +143,17 @@ impl<'a> Work<'a> {
         Ok(work)
     }
 
+    /// For a store that is empty, and is written to only: what is to be known of what came before is held from round to round.
+    pub(crate) fn filling() -> Self {
+        Self { records: Records::filling(), encounters: Encounters::filling(), ..Self::default() }
+    }
+
+    /// Makes rows of versions that stand at the end of a fill, no more of a table than `most`; false where there are none left.
+    pub(crate) fn end(&mut self, most: usize) -> bool {
+        let records = self.records.end(most);
+        self.encounters.end(most) || records
+    }
+
     /// For a next round of events: what this one held need not be loaded.
     pub(crate) fn next_round<'b>(self) -> Work<'b> {
         Work {

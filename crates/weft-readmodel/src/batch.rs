@@ -254,7 +254,7 @@ fn tell(position: Position, header: &Header, message: &MessageReceived) -> Effec
         return Effect::Park { record: header.pseudonym(), code: code::RECORD_MISSING };
     };
     let said_us = message.sent.as_ref().map_or(header.told_us(), |sent| sent.start_us);
-    let source = Source { position, header, record, id, said_us };
+    let mut source = Source { record, said_us, lines: lines(position, header, id) };
     let facts = message.facts.iter().enumerate().map(|(index, fact)| source.told(index as u64, fact)).collect();
     let id = SourceRecordId {
         organisation: storable(&id.organisation).into_owned(),
@@ -268,16 +268,32 @@ fn tell(position: Position, header: &Header, message: &MessageReceived) -> Effec
 }
 
 /// What the facts of one message share.
-struct Source<'a> {
-    position: Position,
-    header: &'a Header,
+struct Source {
     record: Pseudonym,
-    id: &'a SourceRecordId,
     said_us: i64,
+    /// The line of the fact before, with all that the lines of a message share.
+    lines: GetTimelineResponse,
 }
 
-impl Source<'_> {
-    fn told(&self, index: u64, fact: &Fact) -> Result<ToldFact, &'static str> {
+/// What the lines of a message share.
+fn lines(position: Position, header: &Header, id: &SourceRecordId) -> GetTimelineResponse {
+    let provenance = Provenance {
+        organisation: id.organisation.clone(),
+        feed: header.feed.clone(),
+        record: Some(id.clone()),
+        position: Some(position.to_proto()),
+        event_id: header.id().to_string(),
+        control_id: header.control_id.clone(),
+        message_type: header.message_type.clone(),
+        location: String::new(),
+    };
+    let line =
+        TimelineEntry { received_us: header.told_us(), provenance: Some(provenance), ..TimelineEntry::default() };
+    GetTimelineResponse { entries: vec![line], ..GetTimelineResponse::default() }
+}
+
+impl Source {
+    fn told(&mut self, index: u64, fact: &Fact) -> Result<ToldFact, &'static str> {
         serde_json::from_slice::<serde::de::IgnoredAny>(&fact.resource).map_err(|_| code::NOT_JSON)?;
         let entry_id = entry_id(self.record, fact);
         let recorded_us = fact.recorded.as_ref().map_or(self.said_us, |recorded| recorded.start_us);
@@ -302,33 +318,20 @@ impl Source<'_> {
         Ok(told)
     }
 
-    fn line(&self, entry_id: u128, fact: &Fact) -> Option<ToldLine> {
+    fn line(&mut self, entry_id: u128, fact: &Fact) -> Option<ToldLine> {
         let line = fact.line.as_ref()?;
-        let entry = TimelineEntry {
-            entry_id: EventId(entry_id.to_be_bytes()).to_string(),
-            kind: line.kind,
-            title: line.title.clone(),
-            detail: line.detail.clone(),
-            code: line.code.clone(),
-            status: line.status.clone(),
-            encounter_id: line.encounter.clone(),
-            withdrawn: fact.withdrawn,
-            occurred: fact.occurred,
-            recorded: fact.recorded,
-            received_us: self.header.told_us(),
-            provenance: Some(Provenance {
-                organisation: self.id.organisation.clone(),
-                feed: self.header.feed.clone(),
-                record: Some(self.id.clone()),
-                position: Some(self.position.to_proto()),
-                event_id: self.header.id().to_string(),
-                control_id: self.header.control_id.clone(),
-                message_type: self.header.message_type.clone(),
-                location: fact.location.clone(),
-            }),
-        };
-        let body = GetTimelineResponse { entries: vec![entry], ..GetTimelineResponse::default() }.encode_to_vec();
-        Some(ToldLine { kind: line.kind, body })
+        let entry = self.lines.entries.first_mut()?;
+        entry.entry_id = EventId(entry_id.to_be_bytes()).to_string();
+        entry.kind = line.kind;
+        entry.title.clone_from(&line.title);
+        entry.detail.clone_from(&line.detail);
+        entry.code.clone_from(&line.code);
+        entry.status.clone_from(&line.status);
+        entry.encounter_id.clone_from(&line.encounter);
+        entry.withdrawn = fact.withdrawn;
+        (entry.occurred, entry.recorded) = (fact.occurred, fact.recorded);
+        entry.provenance.as_mut()?.location.clone_from(&fact.location);
+        Some(ToldLine { kind: line.kind, body: self.lines.encode_to_vec() })
     }
 }
 

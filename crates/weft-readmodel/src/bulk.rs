@@ -25,6 +25,8 @@ pub(crate) struct Values<'v>(Vec<Value<'v>>);
 
 const SQLITE_ROWS_MAX: usize = 256;
 const POSTGRES_ROWS_MAX: usize = 16_384;
+/// Rows whose values are held before they are put where COPY takes them from: few enough to stay near the processor.
+const LOAD_ROWS_MAX: usize = 256;
 
 impl<'v> Values<'v> {
     /// Adds the next value.
@@ -44,7 +46,7 @@ pub(crate) async fn write<'r, T>(
     let mut changed = 0;
     let mut rest = rows;
     while !rest.is_empty() {
-        let (chunk, later) = rest.split_at(chunk_len(conn.dialect(), rest.len()));
+        let (chunk, later) = rest.split_at(chunk_len(conn, rest.len()));
         rest = later;
         let values = values(chunk, statement.columns.len(), &bind);
         changed += execute(conn, statement, values).await?;
@@ -121,11 +123,12 @@ fn values<'r, T>(rows: &'r [T], columns: usize, bind: impl Fn(&mut Values<'r>, &
     values.0
 }
 
-fn chunk_len(dialect: Dialect, rows: usize) -> usize {
-    match dialect {
-        Dialect::Sqlite if rows >= SQLITE_ROWS_MAX => SQLITE_ROWS_MAX,
-        Dialect::Sqlite => 1 << rows.max(1).ilog2(),
-        Dialect::Postgres => rows.min(POSTGRES_ROWS_MAX),
+fn chunk_len(conn: &Session<'_>, rows: usize) -> usize {
+    match conn {
+        Session::Load(_) => rows.min(LOAD_ROWS_MAX),
+        Session::Postgres(_) => rows.min(POSTGRES_ROWS_MAX),
+        Session::Sqlite(_) | Session::Queue(_) if rows >= SQLITE_ROWS_MAX => SQLITE_ROWS_MAX,
+        Session::Sqlite(_) | Session::Queue(_) => 1 << rows.max(1).ilog2(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Visits: what the Encounter facts of a record, each one movement, say together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use jiff::{Timestamp, civil, tz::TimeZone};
 use prost::Message;
@@ -85,15 +85,20 @@ pub(crate) fn movement(told: &ToldFact, fact: &Fact) -> Option<(String, Movement
 }
 
 impl Movements {
-    /// Takes in a movement; false where it is known, or older than what is known of the same fact.
+    /// False where a movement is known, or older than what is known of the same fact.
+    fn is_news(&self, new: &Movement) -> bool {
+        let held = self.all.iter().find(|m| m.key == new.key);
+        held.is_none_or(|held| new.recorded_us >= held.recorded_us && new != held)
+    }
+
+    /// Takes in a movement; false where it is no news.
     pub(crate) fn fold(&mut self, new: &Movement) -> bool {
-        if let Some(held) = self.all.iter_mut().find(|m| m.key == new.key) {
-            if new.recorded_us < held.recorded_us || new == held {
-                return false;
-            }
-            held.clone_from(new);
-        } else {
-            self.all.push(new.clone());
+        if !self.is_news(new) {
+            return false;
+        }
+        match self.all.iter_mut().find(|m| m.key == new.key) {
+            Some(held) => held.clone_from(new),
+            None => self.all.push(new.clone()),
         }
         self.all.sort_by_key(|m| (m.occurred_us, m.recorded_us, m.key));
         true
@@ -127,6 +132,10 @@ impl Movements {
 #[derive(Debug, Default)]
 pub(crate) struct Encounters {
     held: HashMap<(i64, String), Held>,
+    /// Where an empty store is filled, a version becomes a row when its end is known, and nothing changes a row.
+    filling: bool,
+    /// What stands at the end of a fill and is no row yet, the last in the order of the table first.
+    standing: Vec<((i64, String), Held)>,
     round: u32,
     new: Vec<Version>,
     closed: Vec<Closed>,
@@ -136,6 +145,14 @@ pub(crate) struct Encounters {
 struct Held {
     movements: Movements,
     current: Current,
+}
+
+impl Held {
+    /// Its row.
+    fn version(&self, record_no: i64, visit: &str, known_to: Option<i64>) -> Version {
+        let (visit, movements) = (visit.to_owned(), self.movements.clone());
+        Version { record_no, visit, known_from: self.current.known_from, known_to, movements }
+    }
 }
 
 #[derive(Debug)]
@@ -158,23 +175,34 @@ struct Closed {
 impl Encounters {
     /// Takes in one movement, known from `at` on.
     pub(crate) fn fold(&mut self, record_no: i64, visit: &str, movement: &Movement, at: i64) {
-        let key = (record_no, visit.to_owned());
-        let Some(held) = self.held.get_mut(&key) else {
-            let mut movements = Movements::default();
-            movements.fold(movement);
-            self.held.insert(
-                key,
-                Held { movements: movements.clone(), current: Current::new(at, self.round, self.new.len()) },
-            );
-            self.new.push(Version { record_no, visit: visit.to_owned(), known_from: at, known_to: None, movements });
-            return;
+        let held = match self.held.entry((record_no, visit.to_owned())) {
+            Entry::Occupied(held) => held.into_mut(),
+            Entry::Vacant(new) => {
+                let mut movements = Movements::default();
+                movements.fold(movement);
+                let held = new.insert(Held { movements, current: Current::stored(at) });
+                if !self.filling {
+                    held.current = Current::new(at, self.round, self.new.len());
+                    self.new.push(held.version(record_no, visit, None));
+                }
+                return;
+            }
         };
-        if !held.movements.fold(movement) {
+        if !held.movements.is_news(movement) {
+            return;
+        }
+        let same_message = held.current.known_from == at;
+        if self.filling && !same_message {
+            self.new.push(held.version(record_no, visit, Some(at)));
+        }
+        held.movements.fold(movement);
+        if self.filling {
+            held.current = Current::stored(at);
             return;
         }
         match held.current.index_in(self.round).and_then(|index| self.new.get_mut(index)) {
-            // The same message, which speaks of the visit twice.
-            Some(version) if version.known_from == at => {
+            // It speaks of the visit twice.
+            Some(version) if same_message => {
                 version.movements.clone_from(&held.movements);
                 return;
             }
@@ -185,18 +213,29 @@ impl Encounters {
             }
         }
         held.current = Current::new(at, self.round, self.new.len());
-        self.new.push(Version {
-            record_no,
-            visit: visit.to_owned(),
-            known_from: at,
-            known_to: None,
-            movements: held.movements.clone(),
-        });
+        self.new.push(held.version(record_no, visit, None));
+    }
+
+    /// For a store that is empty.
+    pub(crate) fn filling() -> Self {
+        Self { filling: true, ..Self::default() }
+    }
+
+    /// Makes rows of what stands at the end of a fill, of no more than `most` visits; false where there is none left.
+    pub(crate) fn end(&mut self, most: usize) -> bool {
+        if !self.held.is_empty() {
+            self.standing = std::mem::take(&mut self.held).into_iter().collect();
+            self.standing.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
+        }
+        let some = self.standing.split_off(self.standing.len().saturating_sub(most));
+        self.new.extend(some.iter().map(|((record_no, visit), held)| held.version(*record_no, visit, None)));
+        !some.is_empty()
     }
 
     /// What is held, for a next round whose loads it spares.
     pub(crate) fn next_round(self) -> Self {
-        Self { held: self.held, round: self.round + 1, ..Self::default() }
+        let Self { held, filling, standing, round, .. } = self;
+        Self { held, filling, standing, round: round + 1, ..Self::default() }
     }
 
     pub(crate) async fn load(&mut self, conn: &mut Session<'_>, keys: &[(i64, &str)]) -> Result<(), StoreError> {

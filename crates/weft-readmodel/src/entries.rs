@@ -3,7 +3,7 @@
 //! The newest word of the source stands. A fact told again word for word adds nothing; one that the source recorded
 //! before what is known of it is kept, and never was current.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use prost::Message;
 
@@ -11,6 +11,7 @@ use crate::{
     batch::{ToldFact, ToldLine, entry_key},
     bulk::{self, Multi},
     error::StoreError,
+    of_digest::OfDigest,
     sql::{self, Column, Session},
 };
 
@@ -18,9 +19,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Entries<'a> {
     /// By identifier of the entry.
-    held: HashMap<u128, Held>,
-    /// Those whose state is to be written.
-    changed: HashSet<u128>,
+    held: HashMap<u128, Held, OfDigest>,
     round: u32,
     new: Vec<Version<'a>>,
     closed: Vec<Closed>,
@@ -40,6 +39,8 @@ struct Lines {
 struct Held {
     state: State,
     record_no: i64,
+    /// Whether its state is to be written.
+    changed: bool,
     /// Round and place of its row of `entry` among the new ones; `None` where it is stored, or makes no line.
     new: Option<(u32, usize)>,
 }
@@ -137,7 +138,7 @@ impl<'a> Entries<'a> {
                 if held.state.recorded_us < fact.recorded_us {
                     held.state.recorded_us = fact.recorded_us;
                     held.record_no = record_no;
-                    self.changed.insert(fact.id);
+                    held.changed = true;
                 }
                 return;
             }
@@ -154,13 +155,12 @@ impl<'a> Entries<'a> {
             },
         }
         let new = self.add(record_no, fact, at, None).map(|index| (self.round, index));
-        self.held.insert(fact.id, Held { state: State::new(fact, at), record_no, new });
-        self.changed.insert(fact.id);
+        self.held.insert(fact.id, Held { state: State::new(fact, at), record_no, changed: true, new });
     }
 
     /// What is held, for a next round whose loads it spares.
     pub(crate) fn next_round<'b>(self) -> Entries<'b> {
-        Entries { held: self.held, changed: self.changed, round: self.round + 1, ..Entries::default() }
+        Entries { held: self.held, round: self.round + 1, ..Entries::default() }
     }
 
     fn add(&mut self, record_no: i64, fact: &'a ToldFact, known_from: i64, known_to: Option<i64>) -> Option<usize> {
@@ -190,7 +190,7 @@ impl<'a> Entries<'a> {
             let states = States::decode(sql::get::<Option<&[u8]>>(&row, 0)?.unwrap_or_default())
                 .map_err(|_| StoreError::Unreadable { table: "fact", column: "state" })?;
             // Of which record it is is told once it changes.
-            let held = |state| Held { state, record_no: 0, new: None };
+            let held = |state| Held { state, record_no: 0, changed: false, new: None };
             self.held.extend(states.all.into_iter().map(|state| (state.id(), held(state))));
         }
         Ok(())
@@ -240,7 +240,7 @@ impl<'a> Entries<'a> {
                   ON CONFLICT (record_no, entry_key) DO UPDATE SET state = excluded.state",
             columns: &[Column::Int, Column::Int, Column::Bytes],
         };
-        let changed = self.changed.drain().filter_map(|id| self.held.get(&id));
+        let changed = self.held.values_mut().filter_map(|h| std::mem::take(&mut h.changed).then_some(h));
         let mut changed: Vec<_> = changed.map(|h| ((h.record_no, entry_key(h.state.id())), h.state)).collect();
         changed.sort_unstable_by_key(|(key, _)| *key);
         bulk::write(conn, &PUT, &changed, |values, ((record_no, key), state)| {

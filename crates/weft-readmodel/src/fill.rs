@@ -34,8 +34,8 @@ pub(crate) use sqlite::Queue;
 
 /// Rounds that wait to be written.
 const ROUNDS_AHEAD: usize = 2;
-/// States of facts that are written at once.
-const FACTS_AT_ONCE: usize = 65_536;
+/// Rows of a table that are written at once where a partition ends.
+const ROWS_AT_ONCE: usize = 65_536;
 
 /// How much is held.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +66,7 @@ async fn fill_partition(
 ) -> Result<u64, ProjectError> {
     let mut follow = Follow::start(log.clone(), partition.at(0), PAGE, Patience::ReadTo(end));
     let mut seen = Seen::default();
-    let mut held = Work::default();
+    let mut held = Work::filling();
     let mut next = 0;
     while held.facts() < limits.facts {
         let mut batches = Vec::new();
@@ -92,7 +92,13 @@ async fn fill_partition(
         held = work.next_round();
         sink.send().await?;
     }
-    store_facts(held, sink).await?;
+    let mut standing = held.next_round();
+    while standing.end(ROWS_AT_ONCE) {
+        standing.store(&mut sink.session()).await?;
+        standing = standing.next_round();
+        sink.send().await?;
+    }
+    store_facts(standing, sink).await?;
     Ok(next)
 }
 
@@ -103,7 +109,7 @@ async fn store_facts(held: Work<'_>, sink: &mut impl Sink) -> Result<(), Project
     };
     let mut facts = held.into_facts();
     loop {
-        let some: Vec<_> = facts.by_ref().take(FACTS_AT_ONCE).collect();
+        let some: Vec<_> = facts.by_ref().take(ROWS_AT_ONCE).collect();
         if some.is_empty() {
             return Ok(());
         }

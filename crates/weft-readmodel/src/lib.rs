@@ -29,6 +29,7 @@ mod location;
 mod merges;
 mod model;
 mod names;
+mod of_digest;
 mod parked;
 mod place;
 mod postgres;

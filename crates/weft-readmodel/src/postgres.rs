@@ -118,22 +118,6 @@ pub(crate) async fn remove(url: &str, schema: &str, location: &Location) -> Resu
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.map(drop).map_err(failed)
 }
 
-/// Gathers what the planner must know of tables that were filled at once. Parts of a table are looked at with it; of columns
-/// that no index has, and that are long, there is nothing to know.
-pub(crate) async fn analyze(pool: &PgPool) -> Result<(), StoreError> {
-    const TABLES: &str = "
-        SELECT string_agg(format('%s (%s)', name, columns), ', ') FROM (
-            SELECT t.oid::regclass AS name, string_agg(quote_ident(c.attname), ', ') AS columns
-            FROM pg_class AS t JOIN pg_attribute AS c ON c.attrelid = t.oid AND c.attnum > 0 AND NOT c.attisdropped
-            WHERE t.relnamespace = current_schema()::regnamespace AND t.relkind IN ('r', 'p') AND NOT t.relispartition
-              AND (c.atttypid <> 'bytea'::regtype
-                   OR EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = t.oid AND c.attnum = ANY (i.indkey)))
-            GROUP BY t.oid) AS tables";
-    let tables: String = sqlx::query_scalar(TABLES).fetch_one(pool).await?;
-    sqlx::raw_sql(AssertSqlSafe(format!("ANALYZE {tables}"))).execute(pool).await?;
-    Ok(())
-}
-
 /// Lets the schema of `rebuilt`, which stands at `cut`, take the name of the live one, and drops that; false, and nothing is
 /// changed, where the live one has gone on. The live cursors are locked until then: whoever projects waits, finds the epoch
 /// that it owns in the new cursors, and goes on.

@@ -150,9 +150,8 @@ async fn exists(target: &Location) -> Result<bool, ProjectError> {
 
 /// Makes what was built a live one, and durable.
 async fn finish(model: ReadModel, target: &Location) -> Result<(), ProjectError> {
-    match &mut *model.writer().lock().await {
-        Writer::Sqlite(writer) => sqlite::go_live(&mut writer.conn).await?,
-        Writer::Postgres(pool) => postgres::analyze(pool).await?,
+    if let Writer::Sqlite(writer) = &mut *model.writer().lock().await {
+        sqlite::go_live(&mut writer.conn).await?;
     }
     model.close().await?;
     if let Location::Sqlite(path) = target {
@@ -170,7 +169,7 @@ mod tests {
     use weft_log::{Draft, MemoryLog, Same, Vault};
     use weft_model::{
         Payload, Random, Verdict,
-        proto::event::{Fact, Line, LineKind, MessageReceived, SourceRecordId, When},
+        proto::event::{Demographics, Fact, Line, LineKind, MessageReceived, Name, Precision, SourceRecordId, When},
     };
 
     use super::*;
@@ -184,8 +183,20 @@ mod tests {
         }
     }
 
-    /// Message `n`: the record `n % 5` says something of the fact `n % 7` again.
+    /// Message `n`: the record `n % 5` says something of the fact `n % 7` again, moves the patient of the visit `n % 3`, and
+    /// calls its person by one of two names.
     fn message(n: i64) -> Draft {
+        let name = Name { family: if n / 900 % 2 == 0 { "Ash" } else { "Elm" }.to_owned(), ..Name::default() };
+        let birth = Some(When { precision: Precision::Day.into(), ..When::instant(0) });
+        let demographics = Demographics { names: vec![name], birth, ..Demographics::default() };
+        let movement = Fact {
+            resource_type: "Encounter".to_owned(),
+            id: n.to_string(),
+            resource: r#"{"resourceType":"Encounter","status":"in-progress"}"#.into(),
+            occurred: Some(When::instant(n)),
+            line: Some(Line { kind: LineKind::Encounter.into(), encounter: (n % 3).to_string(), ..Line::default() }),
+            ..Fact::default()
+        };
         let fact = Fact {
             resource_type: "Observation".to_owned(),
             id: (n % 7).to_string(),
@@ -206,7 +217,8 @@ mod tests {
             cause: None,
             payload: Payload::MessageReceived(MessageReceived {
                 record: Some(record),
-                facts: vec![fact],
+                demographics: Some(demographics),
+                facts: vec![fact, movement],
                 sent: Some(When::instant(n)),
                 ..MessageReceived::default()
             }),

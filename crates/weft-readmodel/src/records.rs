@@ -15,6 +15,7 @@ use crate::{
     current::Current,
     error::StoreError,
     names::search_key,
+    of_digest::OfDigest,
     place::{partition_of, place},
     sql::{self, Column, Session},
 };
@@ -22,7 +23,11 @@ use crate::{
 /// Records that a set of batches touches, and the rows that folding makes.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
-    held: HashMap<Pseudonym, Record>,
+    held: HashMap<Pseudonym, Record, OfDigest>,
+    /// Where an empty store is filled, a version becomes a row when its end is known, and nothing changes a row.
+    filling: bool,
+    /// What stands at the end of a fill and is no row yet, the highest number first.
+    standing: Vec<(i64, Said)>,
     round: u32,
     /// The last number given out in each partition.
     last_no: HashMap<u32, i64>,
@@ -45,6 +50,20 @@ struct Said {
     recorded_us: i64,
     demographics: Demographics,
     current: Current,
+}
+
+impl Said {
+    /// Its row.
+    fn version(&self, record_no: i64, known_to: Option<i64>) -> Version {
+        let demographics = self.demographics.encode_to_vec();
+        Version {
+            record_no,
+            known_from: self.current.known_from,
+            known_to,
+            recorded_us: self.recorded_us,
+            demographics,
+        }
+    }
 }
 
 /// A row of `record`.
@@ -134,29 +153,51 @@ impl Records {
             }
             match said.current.index_in(self.round).and_then(|index| self.versions.get_mut(index)) {
                 Some(version) => version.known_to = Some(at),
+                None if self.filling => self.versions.push(said.version(no, Some(at))),
                 None => {
                     let known_from = said.current.known_from;
                     self.closed.push(Closed { record_no: no, known_from, known_to: at });
                 }
             }
         }
-        self.numbers.extend(nhs_numbers(&demographics).map(|number| (number, no)));
-        self.names.extend(name_keys(&demographics).map(|(family, birth)| (family, birth, no)));
-        self.versions.push(Version {
-            record_no: no,
-            known_from: at,
-            known_to: None,
-            recorded_us: told.said_us,
-            demographics: demographics.encode_to_vec(),
-        });
-        let current = Current::new(at, self.round, self.versions.len() - 1);
-        record.said = Some(Said { recorded_us: told.said_us, demographics, current });
+        // Under what it said before it is found already.
+        let before = record.said.as_ref().map(|said| &said.demographics);
+        if before.is_none_or(|before| before.identifiers != demographics.identifiers) {
+            self.numbers.extend(nhs_numbers(&demographics).map(|number| (number, no)));
+        }
+        if before.is_none_or(|before| before.names != demographics.names || before.birth != demographics.birth) {
+            self.names.extend(name_keys(&demographics).map(|(family, birth)| (family, birth, no)));
+        }
+        let mut said = Said { recorded_us: told.said_us, demographics, current: Current::stored(at) };
+        if !self.filling {
+            said.current = Current::new(at, self.round, self.versions.len());
+            self.versions.push(said.version(no, None));
+        }
+        record.said = Some(said);
         no
+    }
+
+    /// For a store that is empty.
+    pub(crate) fn filling() -> Self {
+        Self { filling: true, ..Self::default() }
+    }
+
+    /// Makes rows of what stands at the end of a fill, of no more than `most` records; false where there is none left.
+    pub(crate) fn end(&mut self, most: usize) -> bool {
+        if !self.held.is_empty() {
+            let held = std::mem::take(&mut self.held).into_values();
+            self.standing = held.filter_map(|record| Some((record.no, record.said?))).collect();
+            self.standing.sort_unstable_by_key(|(no, _)| std::cmp::Reverse(*no));
+        }
+        let some = self.standing.split_off(self.standing.len().saturating_sub(most));
+        self.versions.extend(some.iter().map(|(no, said)| said.version(*no, None)));
+        !some.is_empty()
     }
 
     /// What is held, for a next round whose loads it spares.
     pub(crate) fn next_round(self) -> Self {
-        Self { held: self.held, last_no: self.last_no, round: self.round + 1, ..Self::default() }
+        let Self { held, filling, standing, last_no, round, .. } = self;
+        Self { held, filling, standing, last_no, round: round + 1, ..Self::default() }
     }
 
     /// Loads `records`, and what is needed to number those that are new in `partitions`.

@@ -3,7 +3,10 @@
 //! Rows that are inserted go straight to their table. What changes a row that went before (the end of a version) cannot look
 //! it up yet: such rows go to a table of their own, and are applied by one statement at the end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+};
 
 use crate::{
     bulk::Multi,
@@ -18,12 +21,22 @@ pub(crate) struct Later {
     pub(crate) table: String,
 }
 
-/// Rows of one table in PostgreSQL's binary COPY format.
+/// Rows of one table in PostgreSQL's binary COPY format, without what is before the first and after the last.
 #[derive(Debug)]
-pub(crate) struct Copy {
-    /// `COPY table (columns) FROM STDIN BINARY`.
-    pub(crate) sql: String,
-    pub(crate) bytes: Vec<u8>,
+pub(crate) struct Rows {
+    pub(crate) into: Into,
+    /// One after the other.
+    pub(crate) pieces: Vec<Vec<u8>>,
+}
+
+/// Where rows are copied to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Into {
+    pub(crate) table: String,
+    /// The statement that makes the table, where it is none of the read model's.
+    pub(crate) create: Option<String>,
+    /// ` (a, b)`, or nothing where it is all of them, in order.
+    columns: String,
 }
 
 /// What is to be loaded.
@@ -40,14 +53,21 @@ pub(crate) struct Load {
 
 #[derive(Debug)]
 struct Buffer {
-    copy: String,
+    into: Into,
     columns: &'static [Column],
     widths: Vec<i16>,
-    bytes: Vec<u8>,
+    full: Vec<Vec<u8>>,
+    /// The piece that is written to; empty where there are no rows.
+    last: Vec<u8>,
 }
 
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
+/// Bytes of a piece, the row that it ends with aside: pieces are freed and made again, as one long buffer would not be.
+const PIECE_BYTES: usize = 128 << 10;
+
+/// What stands before the first row.
+pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// And after the last.
+pub(crate) const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
 
 impl Load {
     pub(crate) fn new(widths: HashMap<(String, String), i16>) -> Self {
@@ -70,14 +90,9 @@ impl Load {
     }
 
     /// What has been added since the last call.
-    pub(crate) fn take(&mut self) -> Vec<Copy> {
-        let full = self.buffers.values_mut().filter(|buffer| !buffer.bytes.is_empty());
-        full.map(|buffer| {
-            let mut bytes = std::mem::take(&mut buffer.bytes);
-            bytes.extend_from_slice(&TRAILER);
-            Copy { sql: buffer.copy.clone(), bytes }
-        })
-        .collect()
+    pub(crate) fn take(&mut self) -> Vec<Rows> {
+        let filled = self.buffers.values_mut().filter(|buffer| !buffer.last.is_empty());
+        filled.map(|buffer| Rows { into: buffer.into.clone(), pieces: buffer.take() }).collect()
     }
 
     /// Statements that are executed once everything is in its table.
@@ -87,33 +102,41 @@ impl Load {
 
     /// Statements of few rows, in the order in which they were added.
     pub(crate) fn take_small(&mut self) -> Vec<(Multi, Vec<Value<'static>>)> {
-        std::mem::take(&mut self.small)
+        mem::take(&mut self.small)
     }
 
     fn buffer(&mut self, statement: &Multi) -> Buffer {
         let columns = statement.columns;
         let table_of_insert = statement.sql.strip_prefix("INSERT INTO ").and_then(|rest| rest.split_once(" {rows}"));
-        let (copy, widths) = match table_of_insert.and_then(|(target, _)| target.split_once(" (")) {
+        let (into, widths) = match table_of_insert.and_then(|(target, _)| target.split_once(" (")) {
             Some((table, names)) => {
                 let names = names.trim_end().trim_end_matches(')');
                 let width = |name: &str| self.widths.get(&(table.to_owned(), name.to_owned())).copied().unwrap_or(8);
                 let widths = names.split(',').map(|name| width(name.trim())).collect();
-                (format!("COPY {table} ({names}) FROM STDIN BINARY"), widths)
+                (Into { table: table.to_owned(), create: None, columns: format!(" ({names})") }, widths)
             }
             None => {
-                let table = format!("later_{}", self.later.len());
-                let copy = format!("COPY {table} FROM STDIN BINARY");
-                self.later.push(Later { statement: *statement, table });
-                (copy, vec![8; columns.len()])
+                let later = Later { statement: *statement, table: format!("later_{}", self.later.len()) };
+                let into = Into { table: later.table.clone(), create: Some(later.create()), columns: String::new() };
+                self.later.push(later);
+                (into, vec![8; columns.len()])
             }
         };
-        Buffer { copy, columns, widths, bytes: Vec::new() }
+        Buffer { into, columns, widths, full: Vec::new(), last: Vec::new() }
+    }
+}
+
+impl Into {
+    /// The statement that copies.
+    pub(crate) fn copy(&self) -> String {
+        let Self { table, columns, .. } = self;
+        format!("COPY {table}{columns} FROM STDIN BINARY")
     }
 }
 
 impl Later {
-    /// The statements that make its table.
-    pub(crate) fn create(&self) -> String {
+    /// The statement that makes its table.
+    fn create(&self) -> String {
         let columns: Vec<String> = (1..)
             .zip(self.statement.columns)
             .map(|(n, column)| {
@@ -125,7 +148,12 @@ impl Later {
                 format!("column{n} {kind}")
             })
             .collect();
-        format!("CREATE UNLOGGED TABLE IF NOT EXISTS {} ({})", self.table, columns.join(", "))
+        format!("CREATE UNLOGGED TABLE {} ({})", self.table, columns.join(", "))
+    }
+
+    /// Whether it is rows of this table that it changes.
+    pub(crate) fn changes(&self, table: &str) -> bool {
+        self.statement.sql.split(' ').nth(1) == Some(table)
     }
 
     /// The statement over all rows of its table.
@@ -136,22 +164,29 @@ impl Later {
 
 impl Buffer {
     fn add(&mut self, values: &[Value<'_>]) {
-        if self.bytes.is_empty() {
-            self.bytes.extend_from_slice(HEADER);
-        }
+        let bytes = &mut self.last;
         let fields = i16::try_from(self.columns.len()).unwrap_or(i16::MAX);
         for row in values.chunks(self.columns.len().max(1)) {
-            self.bytes.extend_from_slice(&fields.to_be_bytes());
+            if bytes.len() >= PIECE_BYTES {
+                self.full.push(mem::replace(bytes, Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8)));
+            }
+            bytes.extend_from_slice(&fields.to_be_bytes());
             for (value, width) in row.iter().zip(&self.widths) {
                 match value {
-                    Value::Int(Some(value)) => put_int(&mut self.bytes, *value, *width),
-                    Value::Bool(value) => put_int(&mut self.bytes, i64::from(*value), *width),
-                    Value::Text(Some(text)) => put(&mut self.bytes, text.as_bytes()),
-                    Value::Bytes(Some(bytes)) => put(&mut self.bytes, bytes),
-                    _ => self.bytes.extend_from_slice(&(-1i32).to_be_bytes()),
+                    Value::Int(Some(value)) => put_int(bytes, *value, *width),
+                    Value::Bool(value) => put_int(bytes, i64::from(*value), *width),
+                    Value::Text(Some(text)) => put(bytes, text.as_bytes()),
+                    Value::Bytes(Some(some)) => put(bytes, some),
+                    _ => bytes.extend_from_slice(&(-1i32).to_be_bytes()),
                 }
             }
         }
+    }
+
+    fn take(&mut self) -> Vec<Vec<u8>> {
+        let mut pieces = mem::take(&mut self.full);
+        pieces.push(mem::take(&mut self.last));
+        pieces
     }
 }
 
@@ -191,11 +226,10 @@ mod tests {
     fn rows_are_written_as_copy_reads_them() {
         let mut load = Load::new(HashMap::from([(("t".to_owned(), "a".to_owned()), 2)]));
         load.add(&INSERT, vec![7i64.into(), vec![1u8, 2].into(), Value::Int(None), vec![].into()]);
-        let copies = load.take();
-        assert_eq!(copies.len(), 1);
-        assert_eq!(copies[0].sql, "COPY t (a, b) FROM STDIN BINARY");
-        let rows = copies[0].bytes.strip_prefix(HEADER).unwrap().strip_suffix(&TRAILER).unwrap();
-        assert_eq!(rows, b"\0\x02\0\0\0\x02\0\x07\0\0\0\x02\x01\x02\0\x02\xff\xff\xff\xff\0\0\0\0");
+        let rows = load.take();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].into.copy(), "COPY t (a, b) FROM STDIN BINARY");
+        assert_eq!(rows[0].pieces.concat(), b"\0\x02\0\0\0\x02\0\x07\0\0\0\x02\x01\x02\0\x02\xff\xff\xff\xff\0\0\0\0");
         assert!(load.take().is_empty());
     }
 
@@ -203,9 +237,11 @@ mod tests {
     fn what_changes_rows_waits_for_them() {
         let mut load = Load::new(HashMap::new());
         load.add(&CLOSE, vec![7i64.into(), vec![1u8].into()]);
-        assert_eq!(load.take()[0].sql, "COPY later_0 FROM STDIN BINARY");
+        let into = load.take().remove(0).into;
+        assert_eq!(into.copy(), "COPY later_0 FROM STDIN BINARY");
         let later = &load.later()[0];
-        assert_eq!(later.create(), "CREATE UNLOGGED TABLE IF NOT EXISTS later_0 (column1 bigint, column2 bytea)");
+        assert_eq!(into.create.unwrap(), "CREATE UNLOGGED TABLE later_0 (column1 bigint, column2 bytea)");
+        assert!(later.changes("t") && !later.changes("b"));
         assert_eq!(later.execute(), "UPDATE t SET b = k.column2 FROM (SELECT * FROM later_0) AS k WHERE a = k.column1");
     }
 }
