@@ -1,16 +1,18 @@
 //! How fast records are decided on as they arrive, and what they cost in memory: `cargo run --release -p weft-link --example
-//! link_speed -- PEOPLE`. Reads the demographics, finds, compares, decides and remembers; making the records is not counted.
+//! link_speed -- PEOPLE TOGETHER`. Reads the demographics, finds, compares, decides and remembers; making the records is not counted.
+//! So many records are touched together; with 1 each is decided on without.
 
 #![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
 
 use std::time::Instant;
 
-use weft_link::{Features, Index, Model, Options, decide};
+use weft_link::{Features, Index, Model, Options, TOGETHER, Waiting, decide};
 use weft_model::Pseudonym;
 use weft_synth::{Linkage, LinkageRecord};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let people = std::env::args().nth(1).map_or(Ok(200_000), |people| people.parse())?;
+    let together = std::env::args().nth(2).map_or(Ok(TOGETHER), |together| together.parse())?;
     let population = Linkage::generate(1, people);
     let model = Model::shipped()?;
     let options = Options { test_numbers_are_evidence: true };
@@ -26,17 +28,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             break;
         }
         let on_cpu = cpu_nanos()?;
-        for told in &batch {
-            let digest = (u64::from(told.person) << 8 | u64::from(told.turn)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let pseudonym = Pseudonym((u128::from(digest) << 64 | u128::from(digest.rotate_left(29))).to_be_bytes());
+        for told in batch.chunks(together) {
             let start = Instant::now();
-            let (features, found, setting) =
-                index.hear(pseudonym, Features::from_demographics(&told.demographics, &options));
-            let decision = decide(pseudonym, features, None, &found, setting, &model);
-            index.apply(pseudonym, &decision);
-            micros.push(u32::try_from(start.elapsed().as_nanos() / 100)?);
-            candidates += u64::from(decision.candidates);
-            records += 1;
+            let waiting: Vec<Waiting> = told.iter().map(|told| read(told, &options)).collect();
+            if together > 1 {
+                index.touch(&waiting);
+            }
+            let reading = start.elapsed() / u32::try_from(told.len())?;
+            for (waiting, told) in waiting.into_iter().zip(told) {
+                let start = Instant::now();
+                let pseudonym = pseudonym(told);
+                let (features, found, setting) = index.hear(waiting);
+                let decision = decide(pseudonym, features, None, &found, setting, &model);
+                index.apply(pseudonym, &decision);
+                micros.push(u32::try_from((reading + start.elapsed()).as_nanos() / 100)?);
+                candidates += u64::from(decision.candidates);
+                records += 1;
+            }
         }
         cpu += cpu_nanos()? - on_cpu;
     }
@@ -62,6 +70,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (keys, skipped) = index.keys();
     println!("{keys} keys, {skipped} of them skipped as too common");
     Ok(())
+}
+
+fn read(told: &LinkageRecord, options: &Options) -> Waiting {
+    Waiting::new(pseudonym(told), Features::from_demographics(&told.demographics, options))
+}
+
+fn pseudonym(told: &LinkageRecord) -> Pseudonym {
+    let digest = (u64::from(told.person) << 8 | u64::from(told.turn)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    Pseudonym((u128::from(digest) << 64 | u128::from(digest.rotate_left(29))).to_be_bytes())
 }
 
 /// Time that this thread has been on a CPU: what else runs on the machine does not count.

@@ -1,12 +1,12 @@
 //! Every record that has been heard of, the person it belongs to, and the keys by which others find it.
 
-use std::sync::LazyLock;
+use std::{hint::black_box, sync::LazyLock};
 
 use weft_model::{NhsNumber, PersonId, Pseudonym};
 
 use crate::{
-    Decision, Features, Setting,
-    keys::{household_key, keys, most_records},
+    Decision, Features, Setting, Waiting,
+    keys::{all_keys, household_key, most_records},
     map::Map,
     postings::Postings,
     setting::Homes,
@@ -59,7 +59,8 @@ pub struct Index {
     postings: Postings,
     /// Superseded NHS number -> the one that it was merged into.
     superseded: Map<NhsNumber, NhsNumber>,
-    persons: Map<PersonId, List>,
+    /// A record of each person; the others follow in [`Slot::next`].
+    persons: Map<PersonId, u32>,
     /// Retired record -> survivor.
     follows: Map<u32, u32>,
     followers: Map<u32, List>,
@@ -75,6 +76,8 @@ struct Slot {
     record: Pseudonym,
     features: Features,
     person: Option<PersonId>,
+    /// Another record of the person, in a ring; itself where there is none.
+    next: u32,
 }
 
 impl Index {
@@ -107,17 +110,23 @@ impl Index {
     pub fn put(&mut self, record: Pseudonym, features: Features) {
         let slot = self.slot_of(record);
         let features = self.current(features);
-        self.replace(slot, features);
+        let keys = all_keys(&features);
+        self.replace(slot, features, keys.as_slice());
     }
 
     /// [`put`](Self::put) and [`candidates`](Self::candidates) at once, for a record that is to be decided on: what it says, and
     /// whom to compare it with.
-    pub fn hear(&mut self, record: Pseudonym, features: Features) -> (&Features, Vec<Candidate<'_>>, Setting) {
+    pub fn hear(&mut self, waiting: Waiting) -> (&Features, Vec<Candidate<'_>>, Setting) {
+        let Waiting { record, features, mut keys } = waiting;
         let slot = self.slot_of(record);
+        let stated = features.nhs_number();
         let features = self.current(features);
-        let keys = self.replace(slot, features);
+        if features.nhs_number() != stated {
+            keys = all_keys(&features);
+        }
+        self.replace(slot, features, keys.as_slice());
         let features = self.slots.get(slot as usize).map_or(LazyLock::force(&NOTHING), |held| &held.features);
-        (features, self.candidates_by(&keys), self.setting())
+        (features, self.candidates_by(keys.as_slice()), self.setting())
     }
 
     /// Among whom a record that was put is decided on.
@@ -135,10 +144,11 @@ impl Index {
         }
         self.superseded.insert(old, retained);
         let number_key = crate::keys::number_key(old);
-        for slot in self.postings.get(number_key).to_vec() {
+        for slot in self.postings.get(number_key).into_iter().collect::<Vec<_>>() {
             let Some(held) = self.slots.get(slot as usize) else { continue };
             let features = self.current(held.features.clone());
-            self.replace(slot, features);
+            let keys = all_keys(&features);
+            self.replace(slot, features, keys.as_slice());
         }
     }
 
@@ -156,10 +166,10 @@ impl Index {
         number
     }
 
-    /// Puts other features in a slot's place, and gives their keys.
-    fn replace(&mut self, slot: u32, features: Features) -> Keys {
-        let Some(held) = self.slots.get(slot as usize) else { return Keys::NONE };
-        let (old, new) = (all_keys(&held.features), all_keys(&features));
+    /// Puts other features, which have these keys, in a slot's place.
+    fn replace(&mut self, slot: u32, features: Features, new: &[u64]) {
+        let Some(held) = self.slots.get(slot as usize) else { return };
+        let old = all_keys(&held.features);
         let homes = [household_key(&held.features), household_key(&features)];
         self.born -= usize::from(held.features.birth.is_told());
         self.born += usize::from(features.birth.is_told());
@@ -167,14 +177,13 @@ impl Index {
             if let Some(held) = index.slots.get_mut(slot as usize) {
                 held.features = features;
             }
-            for key in old.as_slice().iter().filter(|key| !new.as_slice().contains(key)) {
+            for key in old.as_slice().iter().filter(|key| !new.contains(key)) {
                 index.postings.remove(*key, slot);
             }
-            for key in new.as_slice().iter().filter(|key| !old.as_slice().contains(key)) {
+            for key in new.iter().filter(|key| !old.as_slice().contains(key)) {
                 index.postings.add(*key, slot);
             }
         });
-        new
     }
 
     /// Makes a change, and keeps the counts of the homes that it is about.
@@ -192,7 +201,7 @@ impl Index {
         if slots.len() > HOME_RECORDS_MAX {
             return Homes::default();
         }
-        let features = slots.iter().filter_map(|slot| self.slots.get(*slot as usize)).map(|slot| &slot.features);
+        let features = slots.into_iter().filter_map(|slot| self.slots.get(slot as usize)).map(|slot| &slot.features);
         let members: Vec<&Features> = features.filter(|features| household_key(features) == Some(home)).collect();
         let mut counts = Homes { records: members.len() as u64, ..Homes::default() };
         for (n, one) in members.iter().enumerate() {
@@ -203,8 +212,8 @@ impl Index {
 
     /// The records whose NHS number this is, ascending.
     pub(crate) fn records_with(&self, number: NhsNumber) -> Vec<Pseudonym> {
-        let slots = self.postings.get(crate::keys::number_key(number)).iter();
-        let held = slots.filter_map(|slot| self.slots.get(*slot as usize));
+        let slots = self.postings.get(crate::keys::number_key(number)).into_iter();
+        let held = slots.filter_map(|slot| self.slots.get(slot as usize));
         let mut records: Vec<Pseudonym> =
             held.filter(|held| held.features.nhs_number() == Some(number)).map(|held| held.record).collect();
         records.sort_unstable();
@@ -270,27 +279,46 @@ impl Index {
 
     /// The records of a person, in no stated order.
     pub fn records_of(&self, person: PersonId) -> impl Iterator<Item = Pseudonym> {
-        self.persons.get(&person).into_iter().flat_map(List::as_slice).filter_map(|slot| self.record_at(*slot))
+        self.members(person).filter_map(|slot| self.record_at(slot))
     }
 
     /// All linked records of every person that shares a key with these features, in no stated order; itself included.
     #[must_use]
     pub fn candidates(&self, features: &Features) -> Vec<Candidate<'_>> {
-        self.candidates_by(&all_keys(features))
+        self.candidates_by(all_keys(features).as_slice())
     }
 
-    fn candidates_by(&self, keys: &Keys) -> Vec<Candidate<'_>> {
-        let mut persons: Vec<PersonId> = Vec::new();
-        for key in keys.as_slice() {
-            let block = self.postings.get(*key);
-            if block.len() <= most_records(*key) {
-                persons.extend(block.iter().filter_map(|slot| self.person_at(*slot)));
-            }
+    fn candidates_by(&self, keys: &[u64]) -> Vec<Candidate<'_>> {
+        let mut persons: Vec<(PersonId, u32)> = Vec::new();
+        for slot in self.found_by(keys) {
+            persons.extend(self.person_at(slot).map(|person| (person, slot)));
         }
         persons.sort_unstable();
-        persons.dedup();
-        let members = persons.iter().filter_map(|person| self.persons.get(person)).flat_map(List::as_slice);
-        members.filter_map(|slot| self.candidate(*slot)).collect()
+        persons.dedup_by_key(|(person, _)| *person);
+        persons.iter().flat_map(|(_, slot)| self.ring(*slot)).filter_map(|slot| self.candidate(slot)).collect()
+    }
+
+    /// The records under keys that are not skipped, some more than once.
+    fn found_by(&self, keys: &[u64]) -> impl Iterator<Item = u32> {
+        let found = |key: &u64| Some(self.postings.get(*key)).filter(|records| records.len() <= most_records(*key));
+        keys.iter().filter_map(found).flatten()
+    }
+
+    /// Reads what deciding on these records will read, in steps: each depends on what the one before has brought, while
+    /// within a step nothing waits for anything else, so that the memory serves many readings at once. A record that has its
+    /// turn without this is decided on in the same way, and waits for each reading alone.
+    pub fn touch(&self, waiting: &[Waiting]) {
+        let keys = || waiting.iter().flat_map(|waiting| waiting.keys.as_slice());
+        black_box(keys().fold(0, |all, key| all ^ self.postings.touch_head(*key)));
+        for Waiting { record, .. } in waiting {
+            black_box(self.by_record.get(record));
+            black_box(self.persons.get(&PersonId::started_by(*record)));
+        }
+        black_box(keys().fold(0, |all, key| all ^ self.postings.touch_list(*key)));
+        let found = waiting.iter().flat_map(|waiting| self.found_by(waiting.keys.as_slice()));
+        let held: Vec<&Slot> = found.filter_map(|slot| self.slots.get(slot as usize)).collect();
+        black_box(held.iter().fold(0, |all, held| all ^ held.next ^ u32::from(held.features.birth.day)));
+        black_box(held.iter().fold(0, |all, held| all ^ held.features.touch()));
     }
 
     /// Whether two records share a key that is not skipped: whether one would have been compared with the other.
@@ -312,8 +340,7 @@ impl Index {
 
     /// Moves all records of a person to another.
     pub fn join(&mut self, from: PersonId, into: PersonId) {
-        let Some(records) = self.persons.get(&from).map(|list| list.as_slice().to_vec()) else { return };
-        for slot in records {
+        for slot in self.members(from).collect::<Vec<_>>() {
             self.move_to(slot, Some(into));
         }
     }
@@ -350,7 +377,7 @@ impl Index {
         let next = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         let slot = *self.by_record.entry(record).or_insert(next);
         if slot == next {
-            self.slots.push(Slot { record, features: Features::default(), person: None });
+            self.slots.push(Slot { record, features: Features::default(), person: None, next: slot });
         }
         slot
     }
@@ -395,43 +422,55 @@ impl Index {
             let Some(held) = self.slots.get_mut(slot as usize) else { continue };
             let old = std::mem::replace(&mut held.person, person);
             if old != person {
-                remove(&mut self.persons, old, slot);
-                add(&mut self.persons, person, slot);
+                self.leave(old, slot);
+                self.enter(person, slot);
             }
         }
     }
-}
 
-/// The keys of one record, each once.
-fn all_keys(features: &Features) -> Keys {
-    let mut all = Keys::NONE;
-    keys(features, |key| all.push(key));
-    all
-}
+    /// The records of a person.
+    fn members(&self, person: PersonId) -> impl Iterator<Item = u32> {
+        self.persons.get(&person).into_iter().flat_map(|slot| self.ring(*slot))
+    }
 
-/// Keys of one record that are kept; with four names and four addresses there could be more.
-const KEYS_MAX: usize = 48;
+    /// A record, and the others of its person.
+    fn ring(&self, first: u32) -> impl Iterator<Item = u32> {
+        let after = move |slot: &u32| self.next(*slot).filter(|next| *next != first);
+        std::iter::successors(Some(first), after)
+    }
 
-struct Keys {
-    keys: [u64; KEYS_MAX],
-    count: usize,
-}
+    fn next(&self, slot: u32) -> Option<u32> {
+        self.slots.get(slot as usize).map(|held| held.next)
+    }
 
-impl Keys {
-    const NONE: Self = Self { keys: [0; KEYS_MAX], count: 0 };
-
-    fn push(&mut self, key: u64) {
-        if self.as_slice().contains(&key) {
-            return;
-        }
-        if let Some(to) = self.keys.get_mut(self.count) {
-            *to = key;
-            self.count += 1;
+    fn set_next(&mut self, slot: u32, next: u32) {
+        if let Some(held) = self.slots.get_mut(slot as usize) {
+            held.next = next;
         }
     }
 
-    fn as_slice(&self) -> &[u64] {
-        self.keys.get(..self.count).unwrap_or_default()
+    fn enter(&mut self, person: Option<PersonId>, slot: u32) {
+        let Some(person) = person else { return };
+        let known = *self.persons.entry(person).or_insert(slot);
+        if known != slot
+            && let Some(next) = self.next(known)
+        {
+            self.set_next(slot, next);
+            self.set_next(known, slot);
+        }
+    }
+
+    fn leave(&mut self, person: Option<PersonId>, slot: u32) {
+        let (Some(person), Some(next)) = (person, self.next(slot)) else { return };
+        if next == slot {
+            self.persons.remove(&person);
+            return;
+        }
+        if let Some(before) = self.ring(slot).last() {
+            self.set_next(before, next);
+        }
+        self.set_next(slot, slot);
+        self.persons.insert(person, next);
     }
 }
 

@@ -34,8 +34,39 @@ pub(crate) fn most_records(key: u64) -> usize {
     if key & NARROW != 0 { 12 } else { crate::BLOCK_RECORDS_MAX }
 }
 
+/// The keys of one record, each once.
+pub(crate) fn all_keys(features: &Features) -> Keys {
+    let mut all = Keys { keys: [0; KEYS_MAX], count: 0 };
+    keys(features, |key| all.push(key));
+    all
+}
+
+/// Keys of one record that are kept; with four names and four addresses there could be more.
+const KEYS_MAX: usize = 48;
+
+pub(crate) struct Keys {
+    keys: [u64; KEYS_MAX],
+    count: usize,
+}
+
+impl Keys {
+    fn push(&mut self, key: u64) {
+        if self.as_slice().contains(&key) {
+            return;
+        }
+        if let Some(to) = self.keys.get_mut(self.count) {
+            *to = key;
+            self.count += 1;
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u64] {
+        self.keys.get(..self.count).unwrap_or_default()
+    }
+}
+
 /// Calls `each` with every key of a record, one of them perhaps twice.
-pub(crate) fn keys(features: &Features, mut each: impl FnMut(u64)) {
+fn keys(features: &Features, mut each: impl FnMut(u64)) {
     if let Some(number) = features.nhs_number() {
         each(number_key(number));
     }

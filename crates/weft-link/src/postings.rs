@@ -3,7 +3,7 @@
 //! Most keys are of the few records of one person. A key of one record holds it in place; the others hold a block of a
 //! shared store, whose size is a power of two and follows from the number of records: 3, 7, 15 ... with their count.
 
-use crate::map::Map;
+use crate::heads::Heads;
 
 /// Values with this bit name a block, those without a record.
 const IS_BLOCK: u32 = 1 << 31;
@@ -13,36 +13,100 @@ const UNIT: usize = 4;
 /// Records by key. A key is a digest already.
 #[derive(Default)]
 pub(crate) struct Postings {
-    heads: Map<[u32; 2], u32>,
+    heads: Heads,
+    blocks: Blocks,
+}
+
+impl Postings {
+    /// The records that have the key, in no stated order.
+    pub(crate) fn get(&self, key: u64) -> Records<'_> {
+        match self.heads.get(key) {
+            None => Records { one: None, more: &[] },
+            Some(head) if head & IS_BLOCK == 0 => Records { one: Some(head), more: &[] },
+            Some(head) => Records { one: None, more: self.blocks.get(head) },
+        }
+    }
+
+    pub(crate) fn add(&mut self, key: u64, record: u32) {
+        let Self { heads, blocks } = self;
+        heads.update(key, |head| Some(head.map_or(record, |head| blocks.add(head, record))));
+    }
+
+    pub(crate) fn remove(&mut self, key: u64, record: u32) {
+        let Self { heads, blocks } = self;
+        heads.update(key, |head| blocks.remove(head?, record));
+    }
+
+    /// Keys, and those that more records have than `most` says of the key.
+    pub(crate) fn count(&self, most: impl Fn(u64) -> usize) -> (usize, usize) {
+        let is_over = |(key, head): &(u64, u32)| head & IS_BLOCK != 0 && self.blocks.get(*head).len() > most(*key);
+        (self.heads.len(), self.heads.iter().filter(is_over).count())
+    }
+
+    /// Reads the memory where a key's head is.
+    #[inline]
+    pub(crate) fn touch_head(&self, key: u64) -> u32 {
+        self.heads.touch(key)
+    }
+
+    /// Reads the memory where a key's list begins.
+    #[inline]
+    pub(crate) fn touch_list(&self, key: u64) -> u32 {
+        let head = self.heads.get(key).unwrap_or_default();
+        if head & IS_BLOCK == 0 { head } else { self.blocks.touch(head) }
+    }
+}
+
+/// The records of one key.
+#[derive(Clone, Copy)]
+pub(crate) struct Records<'a> {
+    one: Option<u32>,
+    more: &'a [u32],
+}
+
+impl Records<'_> {
+    pub(crate) fn len(self) -> usize {
+        usize::from(self.one.is_some()) + self.more.len()
+    }
+}
+
+impl<'a> IntoIterator for Records<'a> {
+    type Item = u32;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<u32>, std::iter::Copied<std::slice::Iter<'a, u32>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.one.into_iter().chain(self.more.iter().copied())
+    }
+}
+
+/// Lists of two records and more.
+#[derive(Default)]
+struct Blocks {
     /// Blocks one after the other; a block's place is counted in [`UNIT`]s.
     store: Vec<u32>,
     /// Places of blocks that were given back, by class.
     free: Vec<Vec<u32>>,
 }
 
-impl Postings {
-    /// The records that have the key, in no stated order.
-    pub(crate) fn get(&self, key: u64) -> &[u32] {
-        match self.heads.get(&split(key)) {
-            None => &[],
-            Some(head) if head & IS_BLOCK == 0 => std::slice::from_ref(head),
-            Some(head) => self.block(*head),
-        }
+impl Blocks {
+    fn get(&self, head: u32) -> &[u32] {
+        let at = place(head);
+        let count = self.store.get(at).copied().unwrap_or_default() as usize;
+        self.store.get(at + 1..at + 1 + count).unwrap_or_default()
     }
 
-    pub(crate) fn add(&mut self, key: u64, record: u32) {
-        let key = split(key);
-        let Some(head) = self.heads.get(&key).copied() else {
-            self.heads.insert(key, record);
-            return;
-        };
+    fn touch(&self, head: u32) -> u32 {
+        self.store.get(place(head)).copied().unwrap_or_default()
+    }
+
+    /// The head of what `head` stands for and one record more.
+    fn add(&mut self, head: u32, record: u32) -> u32 {
         if head & IS_BLOCK == 0 {
             let block = self.take(0);
             self.write(block, &[head, record]);
-            self.heads.insert(key, block);
-            return;
+            return block;
         }
-        let held = self.block(head);
+        let held = self.get(head);
         let (count, class) = (held.len() + 1, class_of(held.len()));
         if class_of(count) == class {
             let at = place(head);
@@ -50,54 +114,38 @@ impl Postings {
                 *to = record;
             }
             self.set_count(at, count);
-            return;
+            return head;
         }
         let mut all = held.to_vec();
         all.push(record);
         self.give_back(head, class);
         let block = self.take(class + 1);
         self.write(block, &all);
-        self.heads.insert(key, block);
+        block
     }
 
-    pub(crate) fn remove(&mut self, key: u64, record: u32) {
-        let key = split(key);
-        let Some(head) = self.heads.get(&key).copied() else { return };
+    /// The head of what `head` stands for without a record; `None` where that is nothing.
+    fn remove(&mut self, head: u32, record: u32) -> Option<u32> {
         if head & IS_BLOCK == 0 {
-            if head == record {
-                self.heads.remove(&key);
-            }
-            return;
+            return (head != record).then_some(head);
         }
-        let held = self.block(head);
-        let Some(at) = held.iter().position(|other| *other == record) else { return };
+        let held = self.get(head);
+        let Some(at) = held.iter().position(|other| *other == record) else { return Some(head) };
         let (count, class) = (held.len() - 1, class_of(held.len()));
         let mut left = held.to_vec();
         left.swap_remove(at);
-        if let ([only], 1) = (left.as_slice(), count) {
+        if let [only] = left.as_slice() {
             self.give_back(head, class);
-            self.heads.insert(key, *only);
-        } else if class_of(count) == class {
-            self.write(head, &left);
-        } else {
-            self.give_back(head, class);
-            let block = self.take(class - 1);
-            self.write(block, &left);
-            self.heads.insert(key, block);
+            return Some(*only);
         }
-    }
-
-    /// Keys, and those that more records have than `most` says of the key.
-    pub(crate) fn count(&self, most: impl Fn(u64) -> usize) -> (usize, usize) {
-        let is_over =
-            |(key, head): &(&[u32; 2], &u32)| **head & IS_BLOCK != 0 && self.block(**head).len() > most(join(**key));
-        (self.heads.len(), self.heads.iter().filter(is_over).count())
-    }
-
-    fn block(&self, head: u32) -> &[u32] {
-        let at = place(head);
-        let count = self.store.get(at).copied().unwrap_or_default() as usize;
-        self.store.get(at + 1..at + 1 + count).unwrap_or_default()
+        if class_of(count) == class {
+            self.write(head, &left);
+            return Some(head);
+        }
+        self.give_back(head, class);
+        let block = self.take(class - 1);
+        self.write(block, &left);
+        Some(block)
     }
 
     fn write(&mut self, head: u32, records: &[u32]) {
@@ -144,15 +192,6 @@ fn place(head: u32) -> usize {
     (head & !IS_BLOCK) as usize * UNIT
 }
 
-fn join([low, high]: [u32; 2]) -> u64 {
-    u64::from(low) | u64::from(high) << 32
-}
-
-fn split(key: u64) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = key.to_le_bytes();
-    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -175,7 +214,7 @@ mod tests {
                     postings.remove(key, record);
                 }
                 for (key, list) in &plain {
-                    let (mut held, mut wanted) = (postings.get(*key).to_vec(), list.clone());
+                    let (mut held, mut wanted) = (postings.get(*key).into_iter().collect::<Vec<_>>(), list.clone());
                     held.sort_unstable();
                     wanted.sort_unstable();
                     prop_assert_eq!(held, wanted);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use weft_model::{NhsNumber, PersonId, Pseudonym};
 
 use super::{Record, Truth};
-use crate::{Decision, Features, Index, Model, Options, compare, decide};
+use crate::{Decision, Features, Index, Model, Options, Waiting, compare, decide};
 
 /// What came of hearing a set.
 pub struct Run {
@@ -91,7 +91,7 @@ pub fn run(records: &[Record], options: &Options, model: &Model) -> Run {
     let pseudonyms: Vec<Pseudonym> = records.iter().map(Record::pseudonym).collect();
     for (record, pseudonym) in records.iter().zip(&pseudonyms) {
         let features = Features::from_demographics(&record.demographics, options);
-        let (features, candidates, setting) = index.hear(*pseudonym, features);
+        let (features, candidates, setting) = index.hear(Waiting::new(*pseudonym, features));
         let decision = decide(*pseudonym, features, None, &candidates, setting, model);
         index.apply(*pseudonym, &decision);
         decisions.push(decision);

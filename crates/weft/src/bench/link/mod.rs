@@ -13,7 +13,7 @@ use anyhow::Context;
 use clap::Args;
 use hdrhistogram::Histogram;
 use tokio::task::JoinHandle;
-use weft_link::{Decision, Features, Index, Model};
+use weft_link::{Decision, Features, Index, Model, TOGETHER, Waiting};
 use weft_log::Draft;
 use weft_model::{Clock, Payload, Position, Pseudonym, SourceRecordId, Stream};
 use weft_synth::{Linkage, LinkageRecord};
@@ -53,7 +53,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
             break;
         }
         let start = bed::on_cpu_time(this_thread)?;
-        let decisions: Vec<Decision> = batch.iter().map(|record| linker.hear(record)).collect();
+        let decisions = linker.hear(&batch);
         on_cpu += bed::on_cpu_time(this_thread)?.saturating_sub(start);
         batch.iter().zip(&decisions).for_each(|(record, decision)| truth.hear(record, decision));
     }
@@ -83,8 +83,7 @@ async fn logged(options: &Options, population: &Linkage, figures: &mut Figures) 
     let mut writing: Option<JoinHandle<_>> = None;
     for batch in records.chunks(BATCH) {
         let mut drafts = Vec::with_capacity(batch.len());
-        for record in batch {
-            let decision = linker.hear(record);
+        for (record, decision) in batch.iter().zip(linker.hear(batch)) {
             drafts.push(draft(record, decision, Stream::Feed.partition(0).at(offset)));
             offset += 1;
         }
@@ -136,18 +135,34 @@ impl Linker {
         })
     }
 
-    fn hear(&mut self, record: &LinkageRecord) -> Decision {
-        let pseudonym = pseudonym(record);
-        let start = Instant::now();
+    /// Records that have arrived; a few at a time are read before the first of them is decided on.
+    fn hear(&mut self, records: &[LinkageRecord]) -> Vec<Decision> {
         let options = weft_link::Options { test_numbers_are_evidence: true };
-        let (features, candidates, setting) =
-            self.index.hear(pseudonym, Features::from_demographics(&record.demographics, &options));
-        let decision = weft_link::decide(pseudonym, features, None, &candidates, setting, &self.model);
-        self.index.apply(pseudonym, &decision);
+        let mut decisions = Vec::with_capacity(records.len());
+        for records in records.chunks(TOGETHER) {
+            let start = Instant::now();
+            let read = |record: &LinkageRecord| Features::from_demographics(&record.demographics, &options);
+            let waiting: Vec<Waiting> = records.iter().map(|r| Waiting::new(pseudonym(r), read(r))).collect();
+            self.index.touch(&waiting);
+            let reading = start.elapsed();
+            self.took += reading;
+            let share = reading / u32::try_from(records.len()).unwrap_or(u32::MAX);
+            decisions.extend(waiting.into_iter().map(|waiting| self.decide(waiting, share)));
+        }
+        decisions
+    }
+
+    /// Decides on a record, of whose time reading it took this share.
+    fn decide(&mut self, waiting: Waiting, reading: Duration) -> Decision {
+        let start = Instant::now();
+        let record = waiting.record();
+        let (features, candidates, setting) = self.index.hear(waiting);
+        let decision = weft_link::decide(record, features, None, &candidates, setting, &self.model);
+        self.index.apply(record, &decision);
         let took = start.elapsed();
         self.heard += 1;
         self.took += took;
-        self.nanos.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        self.nanos.saturating_record(u64::try_from((reading + took).as_nanos()).unwrap_or(u64::MAX));
         self.candidates += u64::from(decision.candidates);
         decision
     }
