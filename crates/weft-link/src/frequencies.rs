@@ -53,6 +53,11 @@ pub(crate) fn is_known_given(name: &str) -> bool {
     NAMES.given.contains_key(name)
 }
 
+/// A name that more people have than have any name that is not listed.
+pub(crate) fn is_common_given(name: &str) -> bool {
+    bits(Kind::Given, name) < NAMES.others.1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use crate::{
     Features, Model,
     features::PersonName,
     field::{Field, Level},
-    frequencies::{Kind, bits, is_known_given},
+    frequencies::{Kind, bits, is_common_given, is_known_given},
     nicknames::formal,
     phonetic::{distance, soundex},
 };
@@ -43,6 +43,18 @@ pub(crate) fn compare(a: &Features, b: &Features, model: &Model) -> NameLevels {
 pub(crate) fn in_use(a: &Features, b: &Features) -> Option<(Level, Level)> {
     let (one, other) = (a.names().next()?, b.names().next()?);
     Some((families(one.family, other.family), givens(one, other).0))
+}
+
+/// Whether two given names, of which one is in use as a form of the other, may as well be those of two people: Jack is John, and
+/// is what children are christened.
+pub(crate) fn are_of_two(a: &Features, b: &Features) -> bool {
+    let firsts = a.names().flat_map(|one| b.names().map(move |other| (one.first_given(), other.first_given())));
+    let mut forms = firsts.filter(|(one, other)| one != other && formal(one) == formal(other));
+    forms.any(|(one, other)| {
+        let most = slips(one).max(slips(other));
+        let is_spelling = distance(one, other, most) <= most || one.starts_with(other) || other.starts_with(one);
+        !is_spelling && is_common_given(one) && is_common_given(other)
+    })
 }
 
 fn pair(one: PersonName<'_>, other: PersonName<'_>, model: &Model) -> NameLevels {

@@ -6,6 +6,7 @@ use crate::{
     compare::{Check, Comparison},
     features::{Birth, Sex},
     field::{Field, Level},
+    names,
 };
 
 /// Adds the rows of all rules that apply.
@@ -73,7 +74,8 @@ fn among_families(
     let is_woman = a.sex == Sex::Female || b.sex == Sex::Female;
     // Sons have their fathers' names; daughters hardly ever their mothers'.
     let may_be_namesake = !of_an_age && !is_woman && setting.births;
-    guard(found, may_be_namesake, population, model);
+    let may_be_two_names = found.level(Field::Given) == Level::Nickname && names::are_of_two(a, b);
+    guard(found, may_be_namesake, may_be_two_names, population, model);
 }
 
 /// Neither the given name nor the birth date speaks for one person, and no source has numbered the person: what else agrees, a
@@ -100,7 +102,7 @@ const HOUSEHOLD: [Field; 8] = [
 /// A link must be a better explanation than a member of the household, a twin, or a parent or child of the same name: each
 /// shares some rows by nature, and is rarer than a stranger, however many strangers there are. One row brings the score
 /// down to the strongest of them.
-fn guard(found: &mut Comparison, may_be_namesake: bool, population: i32, model: &Model) {
+fn guard(found: &mut Comparison, may_be_namesake: bool, may_be_two_names: bool, population: i32, model: &Model) {
     let is_other_name = found.level(Field::Given) == Level::Differs && !found.number_agrees();
     let is_born_alike = matches!(found.level(Field::Birth), Level::Exact | Level::Swapped | Level::Digit);
     let is_family = matches!(found.level(Field::Family), Level::Exact | Level::Near | Level::Part | Level::Sound);
@@ -112,8 +114,10 @@ fn guard(found: &mut Comparison, may_be_namesake: bool, population: i32, model: 
     let household: i32 = HOUSEHOLD.iter().map(|field| found.weight(*field)).sum();
     let birth = found.agreeing(&[Field::Birth]);
     let names = found.agreeing(&[Field::Given, Field::Middle, Field::Sex]);
-    // Twins who are called Mohammed Ali and Mohammed Amin share the first of their names, too.
-    let is_called_otherwise = found.level(Field::Middle) == Level::Differs && !found.number_agrees();
+    // Twins who are called Mohammed Ali and Mohammed Amin share the first of their names, too; and who are called John and Jack
+    // do not bear one name in two forms.
+    let is_called_otherwise =
+        (found.level(Field::Middle) == Level::Differs || may_be_two_names) && !found.number_agrees();
     let first_name = if is_called_otherwise { found.agreeing(&[Field::Given]) } else { 0 };
     // Who shares the family name anyhow makes nothing of names that go together.
     let coincidence = population + found.rule("names");

@@ -575,3 +575,21 @@ fn twins_may_share_the_first_of_their_names() {
     check(one, "|Brandiriner|Mohammed Ali|20160503|male|N8 5EB", NEW, &["near-threshold"]);
     check(one, "|Brandiriner|Mohammed|20160503|male|N8 5EB", EXACT, &[]);
 }
+
+/// Jack is a form of John, and a name that twins of a John are given.
+#[test]
+fn twins_may_have_names_of_which_one_is_a_form_of_the_other() {
+    let john = "|Brandiriner|John|20160503|male|N8 5EB";
+    check(john, "|Brandiriner|Jack|20160503|male|N8 5EB", NEW, &["near-threshold"]);
+    check(
+        "|Brandiriner|Liam|20160503|male|N8 5EB",
+        "|Brandiriner|William|20160503|male|N8 5EB",
+        NEW,
+        &["near-threshold"],
+    );
+    // A form that nobody is christened, another spelling, and what a twin does not share.
+    check(john, "|Brandiriner|Johnny|20160503|male|N8 5EB", ALIKE, &[]);
+    check("|Brandiriner|Steven|20160503|male|N8 5EB", "|Brandiriner|Stephen|20160503|male|N8 5EB", ALIKE, &[]);
+    check("|Brandiriner|John Amin|20160503|male|N8 5EB", "|Brandiriner|Jack Amin|20160503|male|N8 5EB", ALIKE, &[]);
+    check(&format!("9990000018{john}"), "9990000018|Brandiriner|Jack|20160503|male|N8 5EB", NUMBER, &[]);
+}
