@@ -56,12 +56,30 @@ fn hold(site: &Site, person: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Decided again from the log alone, everything is as it was decided, and always the same; a stricter model would take apart
+/// what was linked, and comparing it changes nothing.
+fn hold_links(site: &Site) -> anyhow::Result<()> {
+    let verified = site.json(&["link", "verify", "--json"])?;
+    assert_eq!((&verified["differences"], &verified["undecided"]), (&0.into(), &0.into()), "{verified}");
+    assert!(verified["decisions"].as_u64().is_some_and(|decisions| decisions > 1), "{verified}");
+    let same = site.json(&["link", "compare", "shipped", "shipped", "--json"])?;
+    assert_eq!((&same["changed"], &same["pairs"]["both"]), (&0.into(), &1.into()), "{same}");
+    let shipped = include_str!("../../schemas/linkage/weights-1.toml");
+    let threshold = shipped.lines().find(|line| line.starts_with("threshold")).context("a threshold")?;
+    let strict = site.write("strict.toml", shipped.replace(threshold, "threshold = 9000"))?;
+    let compared = site.json(&["link", "compare", "shipped", &strict, "--json"])?;
+    assert_eq!((&compared["changed"], &compared["pairs"]["lost"]), (&2.into(), &1.into()), "{compared}");
+    assert_eq!(site.json(&["link", "verify", "--json"])?, verified);
+    Ok(())
+}
+
 #[test]
 fn from_two_hospitals_to_one_timeline_in_one_process() -> anyhow::Result<()> {
     let Some(site) = site()? else { return Ok(()) };
     let node = site.serve()?;
     let id = one_timeline(&site, &node.mllp("ryj-pas")?, &node.mllp("rqm-pas")?)?;
     hold(&site, &id)?;
+    hold_links(&site)?;
     assert_eq!(node.stop()?, 0);
 
     // What is known lives in the services alone: a node that starts again has all of it.
@@ -84,6 +102,7 @@ fn from_two_hospitals_to_one_timeline_with_every_role_a_process() -> anyhow::Res
     let pas = connect.mllp("ryj-pas")?;
     let id = one_timeline(&site, &pas, &connect.mllp("rqm-pas")?)?;
     hold(&site, &id)?;
+    hold_links(&site)?;
 
     // The process that answers is not the one that listens: it says where that is, for as long as that lives.
     let shown = |address: &str| {
