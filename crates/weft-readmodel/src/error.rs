@@ -124,6 +124,10 @@ pub enum ProjectError {
     Task(#[from] tokio::task::JoinError),
 }
 
+/// What the driver makes of a server, or a way to it, that closes a new connection before it says anything: it takes the
+/// byte that did not come for a zero.
+const CLOSED_AT_ONCE: &str = "unexpected response from SSLRequest: 0x00";
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let passes = match &error {
@@ -132,6 +136,7 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
+            sqlx::Error::Protocol(told) => told.starts_with(CLOSED_AT_ONCE),
             sqlx::Error::Database(told) => match told.try_downcast_ref::<PgDatabaseError>() {
                 Some(told) => postgres_passes(told.code()),
                 None => sqlite_passes(told.code().and_then(|code| code.parse().ok()).unwrap_or(0)),
@@ -180,7 +185,29 @@ impl From<StoreError> for ProjectError {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::Read,
+        net::{Shutdown, TcpListener},
+    };
+
+    use sqlx::{Connection, PgConnection};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_closes_a_new_connection_is_away() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("postgres://weft@{}/weft", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            socket.read_exact(&mut [0; 8]).unwrap();
+            socket.shutdown(Shutdown::Both).unwrap();
+        });
+        let refused = PgConnection::connect(&url).await.err().unwrap();
+        server.join().unwrap();
+        assert!(matches!(refused, sqlx::Error::Protocol(_)), "{refused:?}");
+        assert!(matches!(StoreError::from(refused), StoreError::Unavailable(_)));
+    }
 
     #[test]
     fn what_passes_is_told_from_what_does_not() {
