@@ -4,7 +4,7 @@
 //! or given to another request, so that such a call fails instead of answering about something else.
 
 use prost::Message;
-use weft_model::{Cut, proto::api};
+use weft_model::{Cut, hex, proto::api};
 
 use crate::error::{Error, invalid};
 
@@ -43,7 +43,7 @@ impl Walk {
         let cut = page.cut.to_proto();
         let check = self.check(&cut, &page.key);
         let token = Token { cut: Some(cut), key: page.key.clone(), check };
-        digits(&token.encode_to_vec())
+        hex(&token.encode_to_vec())
     }
 
     /// Reads a token; `None` for the empty one, which asks for the first page.
@@ -65,12 +65,6 @@ impl Walk {
     fn check(self, cut: &api::Cut, key: &str) -> u64 {
         fnv(fnv(self.0, &cut.encode_to_vec()), key.as_bytes())
     }
-}
-
-/// Two hexadecimal digits a byte.
-fn digits(bytes: &[u8]) -> String {
-    let digit = |value| char::from_digit(value, 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(u32::from(byte >> 4)), digit(u32::from(byte & 15))]).collect()
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {

@@ -1,6 +1,6 @@
 //! How fast records are decided on as they arrive, and what they cost in memory: `cargo run --release -p weft-link --example
-//! link_speed -- PEOPLE TOGETHER`. Reads the demographics, finds, compares, decides and remembers; making the records is not counted.
-//! So many records are touched together; with 1 each is decided on without.
+//! link_speed -- PEOPLE TOGETHER`. Reads the demographics, finds, compares, decides and remembers; making the records is not
+//! counted. So many records are touched together; with 1 each is decided on without.
 
 #![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
 

@@ -22,7 +22,7 @@ use aws_lc_rs::{
     signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use weft_model::Random;
+use weft_model::{Random, hex};
 
 /// The signature type of Ed25519.
 const ED25519_TYPE: u8 = 1;
@@ -203,10 +203,6 @@ fn split_key(text: &str) -> Result<(&str, [u8; ID_BYTES], [u8; KEY_BYTES]), Note
 
 fn encode_key(key: &[u8; KEY_BYTES]) -> String {
     BASE64_STANDARD.encode([&[ED25519_TYPE][..], key].concat())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
     digest,
 };
-use weft_model::Random;
+use weft_model::{Random, hex};
 
 #[cfg(feature = "kafka")]
 use std::collections::HashMap;
@@ -169,8 +169,7 @@ impl Vault {
         fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(io_at(dir))?;
         let mut node = [0; 32];
         random.fill(&mut node);
-        let digits: String = node.iter().map(|byte| format!("{byte:02x}")).collect();
-        write_new(&node_path(dir), format!("{digits}\n").as_bytes())?;
+        write_new(&node_path(dir), format!("{}\n", hex(&node)).as_bytes())?;
         KeyFile::create(dir, &wrapping_key(&node, dir)?, random)?;
         File::open(dir).and_then(|d| d.sync_all()).map_err(io_at(dir))
     }

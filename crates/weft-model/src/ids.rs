@@ -113,10 +113,9 @@ impl PersonId {
 
 /// Hexadecimal, in one go: identifiers are written into every line of a timeline.
 fn digits(bytes: &[u8; 16]) -> [u8; 32] {
-    let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' - 10 + half };
     let mut digits = [0; 32];
-    for ([high, low], byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
-        (*high, *low) = (digit(byte >> 4), digit(byte & 15));
+    for (two, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *two = crate::hex::digits(*byte);
     }
     digits
 }

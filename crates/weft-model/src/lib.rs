@@ -7,6 +7,7 @@ mod as_of;
 mod chance;
 mod demographics;
 mod event;
+mod hex;
 pub mod identity;
 mod ids;
 mod nhs_number;
@@ -37,6 +38,7 @@ pub mod proto {
 pub use as_of::{AsOf, AsOfError};
 pub use chance::{Clock, Random};
 pub use event::{DecodeError, Event, Payload, SCHEMA_VERSION};
+pub use hex::hex;
 pub use ids::{EventId, IdError, OdsCode, PersonId, Pseudonym};
 pub use nhs_number::{NhsNumber, NhsNumberClass, NhsNumberError};
 pub use position::{Cut, Partition, Position, PositionError, Stream};

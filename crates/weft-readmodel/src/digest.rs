@@ -8,7 +8,7 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use futures::TryStreamExt;
 use sqlx::{Row as _, TypeInfo, ValueRef};
-use weft_model::{Cut, Stream};
+use weft_model::{Cut, Stream, hex};
 
 use crate::{
     ReadModel,
@@ -238,8 +238,7 @@ impl Table {
                 count += 1;
             }
         }
-        let hash = sum.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(TableDigest { table: self.name, rows: count, hash })
+        Ok(TableDigest { table: self.name, rows: count, hash: hex(&sum) })
     }
 }
 

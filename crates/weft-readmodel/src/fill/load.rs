@@ -24,14 +24,14 @@ pub(crate) struct Later {
 /// Rows of one table in PostgreSQL's binary COPY format, without what is before the first and after the last.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    pub(crate) into: Into,
+    pub(crate) into: Target,
     /// One after the other.
     pub(crate) pieces: Vec<Vec<u8>>,
 }
 
 /// Where rows are copied to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Into {
+pub(crate) struct Target {
     pub(crate) table: String,
     /// The statement that makes the table, where it is none of the read model's.
     pub(crate) create: Option<String>,
@@ -53,7 +53,7 @@ pub(crate) struct Load {
 
 #[derive(Debug)]
 struct Buffer {
-    into: Into,
+    into: Target,
     columns: &'static [Column],
     widths: Vec<i16>,
     full: Vec<Vec<u8>>,
@@ -113,11 +113,11 @@ impl Load {
                 let names = names.trim_end().trim_end_matches(')');
                 let width = |name: &str| self.widths.get(&(table.to_owned(), name.to_owned())).copied().unwrap_or(8);
                 let widths = names.split(',').map(|name| width(name.trim())).collect();
-                (Into { table: table.to_owned(), create: None, columns: format!(" ({names})") }, widths)
+                (Target { table: table.to_owned(), create: None, columns: format!(" ({names})") }, widths)
             }
             None => {
                 let later = Later { statement: *statement, table: format!("later_{}", self.later.len()) };
-                let into = Into { table: later.table.clone(), create: Some(later.create()), columns: String::new() };
+                let into = Target { table: later.table.clone(), create: Some(later.create()), columns: String::new() };
                 self.later.push(later);
                 (into, vec![8; columns.len()])
             }
@@ -126,7 +126,7 @@ impl Load {
     }
 }
 
-impl Into {
+impl Target {
     /// The statement that copies.
     pub(crate) fn copy(&self) -> String {
         let Self { table, columns, .. } = self;

@@ -13,7 +13,7 @@ use weft_model::Cut;
 
 use super::{
     Limits, ROUNDS_AHEAD, Sink, fill_partition,
-    load::{HEADER, Into, Later, Load, Rows, TRAILER},
+    load::{HEADER, Later, Load, Rows, TRAILER, Target},
     move_cursors,
 };
 use crate::{
@@ -57,8 +57,8 @@ pub(crate) async fn fill(pool: &PgPool, log: &SharedLog, ends: &Cut, repeats: Re
 }
 
 /// Rows as COPY wants them, and a connection for each table that copies them from the first to the last in one go: the
-/// driver leaves Nagle's algorithm on, so that the end of every COPY waits 40 ms for the server's system to confirm what
-/// came before it.
+/// driver leaves Nagle's algorithm on, so that the end of a COPY may wait 40 ms for the server's system to confirm what came
+/// before it.
 struct Copies {
     load: Load,
     options: PgConnectOptions,
@@ -102,7 +102,7 @@ impl Copies {
 /// Copies rounds of rows as they come.
 async fn copy(
     options: PgConnectOptions,
-    into: Into,
+    into: Target,
     mut rounds: mpsc::Receiver<Vec<Vec<u8>>>,
 ) -> Result<(), StoreError> {
     let mut conn = connect(&options).await?;

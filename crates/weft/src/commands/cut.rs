@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use weft_log::{Evidence, Taken, cut};
-use weft_model::{AsOf, Position, proto::event::When};
+use weft_model::{AsOf, Position, hex, proto::event::When};
 
 use crate::{
     commands::{Exit, failure},
@@ -149,8 +149,4 @@ fn as_json(cut: &Taken) -> Value {
 
 fn time(cut: &Taken) -> String {
     When::instant(cut.recorded_us).to_fhir().unwrap_or_default()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use clap::Args;
 use serde_json::json;
 use weft_log::LogEvidence;
-use weft_model::AsOf;
+use weft_model::{AsOf, hex};
 use weft_readmodel::{ReadModel, TableDigest};
 
 use crate::{
@@ -108,6 +108,5 @@ fn compare(rebuilt: &[TableDigest], live: &[TableDigest]) -> BTreeMap<&'static s
 fn whole_digest(tables: &[TableDigest]) -> String {
     let mut lines: Vec<String> = tables.iter().map(|t| format!("{} {} {}\n", t.table, t.rows, t.hash)).collect();
     lines.sort();
-    let hash = digest::digest(&digest::SHA256, lines.concat().as_bytes());
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(digest::digest(&digest::SHA256, lines.concat().as_bytes()).as_ref())
 }

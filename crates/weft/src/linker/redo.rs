@@ -12,7 +12,7 @@ use anyhow::Context;
 use aws_lc_rs::digest;
 use weft_link::Model;
 use weft_log::SharedLog;
-use weft_model::{Event, Partition, Payload, PersonId, Position, Pseudonym, SourceRecordId, Stream};
+use weft_model::{Event, Partition, Payload, PersonId, Position, Pseudonym, SourceRecordId, Stream, hex};
 
 use super::{
     EventAt,
@@ -51,7 +51,7 @@ pub(crate) async fn verify(log: &SharedLog, model: Model) -> anyhow::Result<Repo
     let mut redo = Redo::new(log, model, true);
     redo.run().await?;
     let digest = redo.context.finish();
-    redo.report.digest = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    redo.report.digest = hex(digest.as_ref());
     Ok(redo.report)
 }
 
