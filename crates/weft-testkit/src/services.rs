@@ -132,7 +132,15 @@ impl KafkaCluster {
     /// # Errors
     /// With what a broker said.
     pub fn start(nodes: usize) -> anyhow::Result<Option<Self>> {
-        Self::start_with(&vec![Vec::new(); nodes])
+        Self::start_some(nodes, nodes)
+    }
+
+    /// Starts the first `running` of `nodes` brokers, which have to be a majority. [`Self::restart`] starts the others.
+    ///
+    /// # Errors
+    /// With what a broker said.
+    pub fn start_some(running: usize, nodes: usize) -> anyhow::Result<Option<Self>> {
+        Self::start_with(&vec![Vec::new(); nodes], running)
     }
 
     /// Starts one broker that is reached directly, and through the proxy by clients that are told the proxy's address.
@@ -143,7 +151,7 @@ impl KafkaCluster {
         let (proxy, port) = (Proxy::listen()?, free_port()?);
         proxy.forward_to(&format!("127.0.0.1:{port}"));
         let behind = ("WEFT_BROKER_BEHIND".to_owned(), format!("{port} {}", proxy.address()));
-        Ok(Self::start_with(&[vec![behind]])?.map(|kafka| (kafka, proxy)))
+        Ok(Self::start_with(&[vec![behind]], 1)?.map(|kafka| (kafka, proxy)))
     }
 
     /// Starts one broker that also listens over TLS and asks for [`KAFKA_USER`] by SCRAM-SHA-512 there; the address of that.
@@ -154,11 +162,11 @@ impl KafkaCluster {
     pub fn start_secure(certificates: &Path) -> anyhow::Result<Option<(Self, String)>> {
         let port = free_port()?;
         let secure = format!("{port} {KAFKA_USER} {KAFKA_PASSWORD} {}", certificates.display());
-        let kafka = Self::start_with(&[vec![("WEFT_BROKER_SECURE".to_owned(), secure)]])?;
+        let kafka = Self::start_with(&[vec![("WEFT_BROKER_SECURE".to_owned(), secure)]], 1)?;
         Ok(kafka.map(|kafka| (kafka, format!("127.0.0.1:{port}"))))
     }
 
-    fn start_with(environments: &[Vec<(String, String)>]) -> anyhow::Result<Option<Self>> {
+    fn start_with(environments: &[Vec<(String, String)>], running: usize) -> anyhow::Result<Option<Self>> {
         if script("kafka", &["where"], &[]).is_err() {
             not_run(Need::Service, "Kafka (tests/services/kafka install)");
             return Ok(None);
@@ -177,6 +185,7 @@ impl KafkaCluster {
             let starting: Vec<_> = cluster
                 .brokers
                 .iter_mut()
+                .take(running)
                 .enumerate()
                 .map(|(index, broker)| {
                     let (dir, voters) = (dir.clone(), voters.clone());

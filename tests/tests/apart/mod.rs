@@ -28,7 +28,8 @@ impl Apart {
     pub fn start(brokers: &str, postgres: &str, replication: u16) -> anyhow::Result<Self> {
         let site = Site::on_kafka(brokers, postgres, replication)?;
         let file = site.write("feed.toml", FEED)?;
-        assert_eq!(site.weft(&["feed", "add", &file])?.code, 0);
+        let added = site.weft(&["feed", "add", &file])?;
+        assert_eq!(added.code, 0, "{}", added.stderr);
         let mut apart = Self { site, nodes: BTreeMap::new() };
         for role in ROLES {
             apart.launch(role)?;

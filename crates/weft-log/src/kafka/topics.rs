@@ -1,6 +1,9 @@
 //! The four topics: made with stated settings, and refused where those differ.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
@@ -9,7 +12,7 @@ use rdkafka::{
     metadata::MetadataTopic,
     types::RDKafkaErrorCode,
 };
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::sleep};
 use weft_model::Stream;
 
 use super::{
@@ -17,6 +20,12 @@ use super::{
     client::{ASK_WITHIN, Client, MESSAGE_BYTES_MAX},
 };
 use crate::{OpenLogError, error::Cause, partitions::Partitions};
+
+/// How long the brokers of a cluster that starts beside the node may take to be as many as a topic has copies.
+const BROKERS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Between two questions to brokers that do not know of a topic, or of each other, yet.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// What the brokers say of one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,23 +140,38 @@ async fn make(client: &Client, options: &KafkaOptions) -> Result<(), OpenLogErro
         settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
     });
     let ask = AdminOptions::new().operation_timeout(Some(ASK_WITHIN)).request_timeout(Some(ASK_WITHIN));
-    for made in admin.create_topics(&topics, &ask).await.map_err(unavailable)? {
-        match made {
-            // Another node was quicker.
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, code)) => return Err(client.unavailable(format!("topic {topic} cannot be made: {code}"))),
+    let until = Instant::now() + BROKERS_WITHIN;
+    loop {
+        let made = admin.create_topics(&topics, &ask).await.map_err(unavailable)?;
+        // Where it exists, another node was quicker.
+        let refused =
+            made.into_iter().filter_map(Result::err).find(|(_, e)| *e != RDKafkaErrorCode::TopicAlreadyExists);
+        let Some((topic, code)) = refused else { break };
+        if !is_starting(code) || Instant::now() >= until {
+            return Err(client.unavailable(format!("topic {topic} cannot be made: {code}")));
         }
+        sleep(AGAIN_AFTER).await;
     }
     // The brokers tell each other of it; until then it is not there for everyone.
     for (name, wanted) in names {
         for _ in 0..100 {
             match shape(client, &name).await {
                 Ok(Some((partitions, _))) if partitions == wanted => break,
-                _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+                _ => sleep(AGAIN_AFTER).await,
             }
         }
     }
     Ok(())
+}
+
+/// Whether a topic was refused for what a cluster says while its brokers still start: that there are fewer of them than copies
+/// are wanted, or that nobody leads them.
+fn is_starting(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::InvalidReplicationFactor | Code::NotController | Code::RequestTimedOut | Code::BrokerNotAvailable
+    )
 }
 
 /// How many partitions a topic has; none where there is no such topic.
