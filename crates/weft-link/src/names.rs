@@ -5,7 +5,7 @@ use crate::{
     features::PersonName,
     field::{Field, Level},
     frequencies::{Kind, bits, is_common_given, is_known_given},
-    nicknames::formal,
+    nicknames::shared_form,
     phonetic::{distance, soundex},
 };
 
@@ -49,7 +49,7 @@ pub(crate) fn in_use(a: &Features, b: &Features) -> Option<(Level, Level)> {
 /// is what children are christened.
 pub(crate) fn are_of_two(a: &Features, b: &Features) -> bool {
     let firsts = a.names().flat_map(|one| b.names().map(move |other| (one.first_given(), other.first_given())));
-    let mut forms = firsts.filter(|(one, other)| one != other && formal(one) == formal(other));
+    let mut forms = firsts.filter(|(one, other)| one != other && shared_form(one, other).is_some());
     forms.any(|(one, other)| {
         let most = slips(one).max(slips(other));
         let is_spelling = distance(one, other, most) <= most || one.starts_with(other) || other.starts_with(one);
@@ -149,8 +149,8 @@ fn givens(one: PersonName<'_>, other: PersonName<'_>) -> (Level, i32) {
     if a == b {
         return (Level::Exact, bits(Kind::Given, a));
     }
-    if formal(a) == formal(b) {
-        return (Level::Nickname, bits(Kind::Given, formal(a)));
+    if let Some(form) = shared_form(a, b) {
+        return (Level::Nickname, bits(Kind::Given, form));
     }
     if is_initial_of(a, b) || is_initial_of(b, a) {
         return (Level::Initial, 0);
@@ -185,7 +185,7 @@ fn middles(one: PersonName<'_>, other: PersonName<'_>, given: Level) -> Level {
         return Level::Absent;
     }
     match (one.given_names().nth(1), other.given_names().nth(1)) {
-        (Some(a), Some(b)) if a == b || formal(a) == formal(b) => Level::Exact,
+        (Some(a), Some(b)) if a == b || shared_form(a, b).is_some() => Level::Exact,
         (Some(a), Some(b)) if is_initial_of(a, b) || is_initial_of(b, a) => Level::Initial,
         (Some(a), Some(b)) if distance(a, b, slips(a)) <= slips(a) => Level::Exact,
         (Some(_), Some(_)) => Level::Differs,

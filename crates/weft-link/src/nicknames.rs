@@ -1,121 +1,46 @@
 //! Forms of one given name.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{cmp::Reverse, collections::HashMap, sync::LazyLock};
 
-/// The usual form that a short form or another spelling stands for; the name itself where it is none.
+use crate::frequencies::{Kind, bits};
+
+const TABLE: &str = include_str!("../../../schemas/linkage/forms-1.tsv");
+
+/// The usual name that a short form or another spelling stands for; the name itself where it is none. By this a record is found:
+/// where a form may stand for several, for the one that begins most like it, then for the commonest.
 pub(crate) fn formal(given: &str) -> &str {
-    FORMAL.get(given).copied().unwrap_or(given)
+    FORMS.get(given).and_then(|forms| forms.first()).copied().unwrap_or(given)
 }
 
-static FORMAL: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {
-    NICKNAMES.iter().flat_map(|(formal, short)| short.iter().map(move |short| (*short, *formal))).collect()
+/// The name that two different ones are forms of, one of which may be that name itself: the commonest such.
+pub(crate) fn shared_form(one: &str, other: &str) -> Option<&'static str> {
+    let (one, other) = (FORMS.get(one)?, FORMS.get(other)?);
+    let shared = one.iter().copied().filter(|form| other.contains(form));
+    shared.min_by_key(|form| (bits(Kind::Given, form), *form))
+}
+
+/// What each name of the table may stand for, the likeliest first, itself last.
+static FORMS: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
+    let mut forms: HashMap<&'static str, Vec<&'static str>> = HashMap::new();
+    for (formal, short) in rows() {
+        for short in short.split(' ') {
+            forms.entry(short).or_default().push(formal);
+        }
+    }
+    for (short, forms) in &mut forms {
+        let in_common = |form: &str| form.bytes().zip(short.bytes()).take_while(|(one, other)| one == other).count();
+        forms.sort_by_key(|form| (Reverse(in_common(form)), bits(Kind::Given, form), *form));
+    }
+    for (formal, _) in rows() {
+        forms.entry(formal).or_default().push(formal);
+    }
+    forms
 });
 
-/// Formal name and its short forms; each short form stands for one name.
-const NICKNAMES: &[(&str, &[&str])] = &[
-    ("ABDUL", &["ABD"]),
-    ("ABIGAIL", &["ABBY", "ABBIE", "GAIL"]),
-    ("ALBERT", &["AL", "ALBIE"]),
-    ("ALEXANDER", &["ALEX", "SANDY", "ALEC"]),
-    ("ALFRED", &["ALF", "ALFIE"]),
-    ("AMANDA", &["MANDY"]),
-    ("ANDREW", &["ANDY", "DREW"]),
-    ("ANGELA", &["ANGIE"]),
-    ("ANTHONY", &["TONY", "ANTONY"]),
-    ("ARTHUR", &["ART", "ARTIE"]),
-    ("BARBARA", &["BARB", "BABS"]),
-    ("BENJAMIN", &["BEN", "BENNY"]),
-    ("BRADLEY", &["BRAD"]),
-    ("CAROLINE", &["CARRIE", "CAROLYN"]),
-    ("CATHERINE", &["CATH", "CATHY", "KATE", "KATIE", "KATHERINE", "KATHRYN", "KATHY", "KITTY"]),
-    ("CHARLES", &["CHARLIE", "CHAS", "CHUCK"]),
-    ("CHARLOTTE", &["LOTTIE"]),
-    ("CHRISTINE", &["CHRISSIE", "TINA", "CHRISTINA"]),
-    ("CHRISTOPHER", &["CHRIS", "KIT"]),
-    ("CLIFFORD", &["CLIFF"]),
-    ("CYNTHIA", &["CINDY"]),
-    ("DANIEL", &["DAN", "DANNY"]),
-    ("DAVID", &["DAVE", "DAVEY"]),
-    ("DEBORAH", &["DEBBIE", "DEB", "DEBRA"]),
-    ("DONALD", &["DON", "DONNIE"]),
-    ("DOROTHY", &["DOT", "DOTTIE", "DOLLY"]),
-    ("DOUGLAS", &["DOUG"]),
-    ("EDWARD", &["ED", "EDDIE", "TED", "NED"]),
-    ("ELEANOR", &["NELL", "ELLIE", "NORA"]),
-    ("ELIZABETH", &["LIZ", "BETH", "BETTY", "ELIZA", "LIBBY", "LIZZIE", "ELISABETH", "BESS"]),
-    ("EMILY", &["EM", "EMMIE"]),
-    ("EUGENE", &["GENE"]),
-    ("FLORENCE", &["FLO", "FLORRIE"]),
-    ("FRANCIS", &["FRANK", "FRAN"]),
-    ("FREDERICK", &["FRED", "FREDDIE"]),
-    ("GABRIEL", &["GABE"]),
-    ("GEOFFREY", &["GEOFF", "JEFF", "JEFFREY"]),
-    ("GERALD", &["GERRY"]),
-    ("GREGORY", &["GREG"]),
-    ("HENRY", &["HARRY", "HAL"]),
-    ("HERBERT", &["HERB"]),
-    ("HUSSAIN", &["HUSSEIN", "HUSAIN", "HUSSEYN"]),
-    ("ISABELLA", &["BELLA", "IZZY", "ISABEL", "ISOBEL"]),
-    ("JACOB", &["JAKE"]),
-    ("JACQUELINE", &["JACKIE", "JACQUI"]),
-    ("JAMES", &["JIM", "JIMMY", "JAMIE"]),
-    ("JANET", &["JAN"]),
-    ("JENNIFER", &["JENNY", "JEN"]),
-    ("JEREMY", &["JERRY"]),
-    ("JESSICA", &["JESS", "JESSIE"]),
-    ("JOHN", &["JACK", "JOHNNY", "JON"]),
-    ("JONATHAN", &["JONATHON", "JONNY"]),
-    ("JOSEPH", &["JOE", "JOEY"]),
-    ("JOSHUA", &["JOSH"]),
-    ("JUDITH", &["JUDY"]),
-    ("KENNETH", &["KEN", "KENNY"]),
-    ("KIMBERLEY", &["KIM", "KIMBERLY"]),
-    ("LAWRENCE", &["LARRY", "LAURENCE", "LAURIE"]),
-    ("LEONARD", &["LEN", "LENNY"]),
-    ("LEWIS", &["LEW", "LOUIS"]),
-    ("LYNDA", &["LINDA", "LYN"]),
-    ("MADELEINE", &["MADDIE", "MADDY", "MADELINE"]),
-    ("MARGARET", &["MAGGIE", "MEG", "PEGGY", "RITA", "MARGE"]),
-    ("MARK", &["MARC"]),
-    ("MATTHEW", &["MATT"]),
-    ("MEGAN", &["MEGS"]),
-    ("MICHAEL", &["MIKE", "MICK", "MICKEY"]),
-    ("MOHAMMED", &["MOHAMED", "MUHAMMAD", "MOHAMMAD", "MUHAMMED", "MOHAMAD", "MD", "MOHD"]),
-    ("NATHAN", &["NATE"]),
-    ("NATHANIEL", &["NAT"]),
-    ("NICHOLAS", &["NICK", "NICKY", "NICOLAS"]),
-    ("OLIVER", &["OLLIE", "OLLY"]),
-    ("PAMELA", &["PAM"]),
-    ("PATRICIA", &["PAT", "TRISH", "PATSY", "TRICIA"]),
-    ("PENELOPE", &["PENNY"]),
-    ("PETER", &["PETE"]),
-    ("PHILIP", &["PHIL", "PHILLIP"]),
-    ("RAYMOND", &["RAY"]),
-    ("REBECCA", &["BECKY", "BECCA"]),
-    ("REGINALD", &["REG"]),
-    ("RICHARD", &["RICK", "DICK", "RICKY", "RICH"]),
-    ("ROBERT", &["BOB", "BOBBY", "ROB", "ROBBIE", "BERT"]),
-    ("RONALD", &["RON", "RONNIE"]),
-    ("SAMANTHA", &["SAMMIE"]),
-    ("SAMUEL", &["SAM", "SAMMY"]),
-    ("SANDRA", &["SANDIE"]),
-    ("SARAH", &["SARA", "SALLY"]),
-    ("STEPHEN", &["STEVEN", "STEVE", "STEPHAN"]),
-    ("STUART", &["STU", "STEWART"]),
-    ("SUSAN", &["SUE", "SUSIE", "SUZANNE", "SUZIE", "SUZY"]),
-    ("TERENCE", &["TERRY", "TERRENCE"]),
-    ("THEODORE", &["THEO"]),
-    ("THERESA", &["TERESA", "TESS", "TERRI"]),
-    ("THOMAS", &["TOM", "TOMMY"]),
-    ("TIMOTHY", &["TIM"]),
-    ("VALERIE", &["VAL"]),
-    ("VICTORIA", &["VICKY", "VIC", "TORI"]),
-    ("VINCENT", &["VINCE", "VINNIE"]),
-    ("WALTER", &["WALT", "WALLY"]),
-    ("WILLIAM", &["BILL", "BILLY", "WILL", "WILLIE", "LIAM"]),
-    ("YUSUF", &["YOUSEF", "YOUSUF", "YUSSUF"]),
-    ("ZACHARY", &["ZACK", "ZAC", "ZACH"]),
-];
+/// Each name of the table with its forms.
+fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TABLE.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('\t'))
+}
 
 #[cfg(test)]
 mod tests {
@@ -124,11 +49,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_forms_have_one_formal_name() {
-        assert_eq!((formal("BILL"), formal("WILLIAM"), formal("AMINA")), ("WILLIAM", "WILLIAM", "AMINA"));
-        let mut seen = BTreeSet::new();
-        for name in NICKNAMES.iter().flat_map(|(formal, short)| short.iter().chain([formal])) {
-            assert!(seen.insert(*name), "{name} is told twice");
+    fn the_table_is_well_formed() {
+        assert_eq!(rows().count(), TABLE.lines().filter(|line| !line.starts_with('#')).count());
+        assert!(rows().is_sorted_by(|(one, _), (other, _)| one < other));
+        for (formal, short) in rows() {
+            let mut names = BTreeSet::from([formal]);
+            assert!(short.split(' ').all(|name| names.insert(name)), "{formal} has a form twice");
+            let is_name = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase());
+            assert!(names.iter().all(is_name), "{formal}");
+        }
+    }
+
+    #[test]
+    fn a_form_stands_for_the_name_that_begins_like_it_or_is_commonest() {
+        for (form, name) in
+            [("BILL", "WILLIAM"), ("WILLIAM", "WILLIAM"), ("AMINA", "AMINA"), ("FRED", "FREDERICK"), ("ED", "EDWARD")]
+        {
+            assert_eq!(formal(form), name, "{form}");
+        }
+    }
+
+    #[test]
+    fn forms_of_one_name_share_it_whichever_comes_first() {
+        for (one, other, shared) in [
+            ("ALEX", "ALEXANDRA", Some("ALEXANDRA")),
+            ("ALEX", "ALEXANDER", Some("ALEXANDER")),
+            ("ALEXANDER", "ALEXANDRA", None),
+            ("BILL", "WILL", Some("WILLIAM")),
+            ("JACK", "JOHN", Some("JOHN")),
+            ("ANN", "ANNE", Some("ANN")),
+            ("BEN", "BEA", None),
+            ("XERXES", "JOHN", None),
+        ] {
+            assert_eq!((shared_form(one, other), shared_form(other, one)), (shared, shared), "{one} {other}");
         }
     }
 }

@@ -132,15 +132,20 @@ fn guard(found: &mut Comparison, may_be_namesake: bool, may_be_two_names: bool, 
     }
 }
 
-/// The check of the Master Person Service, with two exceptions that its records taught: a changed family name passes where
-/// birth date and given name agree, and another given name never passes, for twins have one birth date.
+/// The check of the Master Person Service, with three exceptions that its records taught: a changed family name passes where
+/// birth date and given name agree; another given name never passes, for twins have one birth date; and where one side has no
+/// birth date, as in many a council's file, both names have to agree, and the home too where the names are common: whoever
+/// picked a namesake's number found one.
 fn cross_check(found: &Comparison) -> Check {
-    use Level::{Absent, Differs, Digit, Exact, Month, OnePart, Outcode, Swapped, TwoParts, Unnamed, Year};
+    use Level::{
+        Absent, Differs, Digit, Exact, Month, Near, Nickname, OnePart, Outcode, Part, Swapped, TwoParts, Unnamed, Year,
+    };
     let (birth, family, given) = (found.level(Field::Birth), found.level(Field::Family), found.level(Field::Given));
     let is_near = matches!(found.level(Field::Postcode), Exact | Outcode);
+    let is_reached_alike = [Field::Phone, Field::Email].iter().any(|field| found.level(*field) == Exact);
     match (birth, family, given) {
         (OnePart | Differs, ..) | (_, _, Differs) => Check::Disagrees,
-        (Exact, Differs, Exact | Level::Nickname | Level::Near) => Check::Passed,
+        (Exact, Differs, Exact | Nickname | Near) => Check::Passed,
         (_, Differs, _) => Check::Disagrees,
         // One name is missing: the other with the birth date, or the outcode, stands in.
         (Exact, Exact, Absent | Unnamed) | (Exact, Absent, Exact) if found.level(Field::Sex) != Differs => {
@@ -152,9 +157,20 @@ fn cross_check(found: &Comparison) -> Check {
         {
             Check::Passed
         }
-        (Year, Exact | Level::Near, Exact | Level::Nickname | Level::Near) if is_near => Check::Passed,
+        (Absent | Year, Exact | Near | Part, Exact | Nickname | Near) | (Absent | Year, Swapped, Swapped)
+            if found.level(Field::Sex) != Differs && (is_near || is_reached_alike || are_rare_names(found)) =>
+        {
+            Check::Passed
+        }
         (Absent | Year, ..) | (_, Absent, _) | (_, _, Absent | Unnamed) => Check::Unchecked,
         (Exact | Swapped | Digit | TwoParts | Month, ..) => Check::Passed,
         _ => Check::Unchecked,
     }
+}
+
+/// Names that agree and that hardly anybody else bears.
+fn are_rare_names(found: &Comparison) -> bool {
+    /// One in 16,000 bears both names.
+    const RARE: i32 = 1400;
+    found.agreeing(&[Field::Family, Field::Given, Field::Middle]) >= RARE
 }

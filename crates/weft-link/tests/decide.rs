@@ -102,7 +102,27 @@ fn an_nhs_number_does_not_link_people_who_look_different() {
     check(ANN, "9990000018|Okafor|Amara|19830217|female|W2 1NY", NEW, &disagree);
     check(ANN, "9990000018|||||", NEW, &["nhs-number-unchecked"]);
     check(ANN, "9990000018|Okafor||198002|female|NW10 2AB", NEW, &["nhs-number-unchecked"]);
-    check(ANN, "9990000018|Okafor|Ann|19000101|female|W2 1NY", NEW, &["nhs-number-unchecked"]);
+}
+
+#[test]
+fn without_a_birth_date_both_names_check_a_number_and_the_home_where_they_are_common() {
+    let unchecked = ["nhs-number-unchecked"];
+    for birth in ["", "1980", "19000101"] {
+        let said = |rest: &str| format!("9990000018|{}", rest.replace("BIRTH", birth));
+        check(ANN, &said("Okafor|Ann|BIRTH|female|W2 1NY"), NUMBER, &[]);
+        check(ANN, &said("Okaforr|Anne|BIRTH|female|W2 9ZZ"), NUMBER, &[]);
+        check(ANN, &said("Ann|Okafor|BIRTH||W2 1NY"), NUMBER, &[]);
+        check(ANN, &said("Okafor|A|BIRTH|female|W2 1NY"), NEW, &unchecked);
+        check(ANN, &said("Okafor|Ann|BIRTH|male|W2 1NY"), NEW, &unchecked);
+        check(ANN, &said("Okafor||BIRTH|female|W2 1NY"), NEW, &unchecked);
+        check(ANN, &said("Okafor|Bea|BIRTH|female|W2 1NY"), NEW, &["nhs-number-demographics-disagree"]);
+        // Who moved is known by a rare name; John Smith might be another who was picked from a list.
+        let rare = "9990000018|Featherstonehaugh|Peregrine|19800217|male|W2 1NY";
+        check(rare, &said("Featherstonehaugh|Peregrine|BIRTH|male|SW6 1AA"), NUMBER, &[]);
+        let common = "9990000018|Smith|John|19800217|male|W2 1NY";
+        check(common, &said("Smith|John|BIRTH|male|SW6 1AA"), NEW, &unchecked);
+        check(common, &said("Smith|John|BIRTH|male|W2 9ZZ"), NUMBER, &[]);
+    }
 }
 
 #[test]

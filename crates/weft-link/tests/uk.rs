@@ -50,6 +50,23 @@ fn few_persons_are_mixed_and_most_are_whole() {
     check(1, 50_000);
 }
 
+/// As councils' files are: what has no birth date is linked by a number that the names bear out, or waits for people to look.
+#[test]
+fn where_every_third_birth_date_is_missing_numbers_link_and_nobody_is_mixed() {
+    let mut told: Vec<LinkageRecord> = Linkage::generate(3, 10_000).records().collect();
+    told.iter_mut().step_by(3).for_each(|told| told.demographics.birth = None);
+    let records = records(&told);
+    let run = run(&records, &DEMO, &Model::shipped().unwrap());
+    let figures = run.figures(&Truth::from_labels(&records).unwrap());
+    let shown = format!("{figures:?} {:.5} {:.5}", figures.precision(), figures.recall());
+    assert!(figures.mixed_persons == 0 && figures.overlays_flagged == figures.overlays, "{shown}");
+    assert!(
+        figures.recall() >= 0.94
+            && figures.right_pairs + figures.missed_pairs_in_review > figures.true_pairs * 98 / 100,
+        "{shown}"
+    );
+}
+
 /// A linker: decides, and remembers.
 struct Linker {
     index: Index,
