@@ -22,6 +22,8 @@
     reason = "a benchmark prints, and fails by panicking"
 )]
 
+mod speed;
+
 use std::{
     env,
     io::Write,
@@ -33,20 +35,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weft_log::{Draft, EmbeddedLog, EventLog, Notary, OpenOptions, ReadLimit, Remembered, Same, SigningKey, Vault};
-use weft_model::{
-    Clock, Payload, Random, SourceRecordId, Stream, Verdict,
-    proto::event::{Fact, Line, MessageReceived, Precision, When},
-};
-
-struct System;
-
-impl Random for System {
-    #[expect(clippy::disallowed_methods, reason = "the one real source of chance in this program")]
-    fn fill(&self, bytes: &mut [u8]) {
-        aws_lc_rs::rand::fill(bytes).unwrap();
-    }
-}
+use speed::{RAW_BYTES, System, Ticks, busy_time, cpu_time, message};
+use weft_log::{Draft, EmbeddedLog, EventLog, Notary, OpenOptions, ReadLimit, Remembered, SigningKey, Vault};
+use weft_model::{Payload, SourceRecordId, Stream};
 
 fn main() {
     let mut arguments = env::args().skip(1).peekable();
@@ -130,7 +121,7 @@ async fn append_to_kafka(brokers: String, postgres: String, tasks: u64, duration
 
 async fn measure(log: Arc<dyn EventLog>, tasks: u64, duration: Duration) {
     // Made beforehand, so that making messages is not measured.
-    let pool: Arc<Vec<Draft>> = Arc::new((0..4096).map(message).collect());
+    let pool: Arc<Vec<Draft>> = Arc::new((0..4096).map(|n| message(n, RAW_BYTES)).collect());
     let next = Arc::new(AtomicU64::new(0));
     let (start, cpu, all) = (Instant::now(), cpu_time(), busy_time());
     let task = || {
@@ -170,7 +161,7 @@ async fn cost(dir: &Path, tasks: u64, rounds: u64) {
     let (mut proven, mut bare) = (Vec::new(), Vec::new());
     let ((log, notary), (bare_log, _)) = (open_beside(&dir.join("proven")).await, open_beside(&dir.join("bare")).await);
     bare_log.store_bare();
-    let pool: Arc<Vec<Draft>> = Arc::new((0..2000).map(message).collect());
+    let pool: Arc<Vec<Draft>> = Arc::new((0..2000).map(|n| message(n, RAW_BYTES)).collect());
     // The first turn fills caches and is not counted.
     for round in 0..=rounds {
         let first = round * TURN;
@@ -255,15 +246,6 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// A second later each time that it is asked.
-struct Ticks(AtomicU64);
-
-impl Clock for Ticks {
-    fn now_us(&self) -> i64 {
-        1_000_000 * self.0.fetch_add(1, Ordering::Relaxed) as i64
-    }
-}
-
 async fn read(dir: &Path) {
     let vault = Arc::new(Vault::open(&dir.join("vault"), Arc::new(System)).unwrap());
     let opening = Instant::now();
@@ -294,21 +276,6 @@ async fn read(dir: &Path) {
     log.close().await;
 }
 
-/// Seconds of processor time that this process has used, user and system.
-fn cpu_time() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-}
-
-/// Seconds of processor time that the whole machine has used.
-fn busy_time() -> f64 {
-    let stat = std::fs::read_to_string("/proc/stat").unwrap();
-    let fields = stat.lines().next().unwrap().split_whitespace().skip(1).map(|n| n.parse::<f64>().unwrap());
-    // Without idle and waiting for the disk.
-    fields.enumerate().filter(|(n, _)| ![3, 4].contains(n)).map(|(_, n)| n).sum::<f64>() / 100.0
-}
-
 fn percentiles(times: &mut [Duration]) -> String {
     times.sort_unstable();
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
@@ -324,77 +291,4 @@ fn numbered(pool: &[Draft], n: u64) -> Draft {
         message.record = Some(SourceRecordId { value, ..message.record.take().unwrap() });
     }
     draft
-}
-
-/// An admission with a few facts; no two are alike.
-fn message(n: u64) -> Draft {
-    let record = n / 8 * 7919 % 1_000_003;
-    let word = |salt: u64| (n.wrapping_mul(6364136223846793005).wrapping_add(salt * 1442695040888963407)) >> 40;
-    let mut raw =
-        format!("MSH|^~\\&|PAS|RYJ|WEFT|WEFT|20240501103005||ADT^A01|MSG{n:010}|P|2.4\rEVN|A01|20240501103005\r");
-    raw += &format!(
-        "PID|1||{record:07}^^^RYJ^MR~99900{:05}^^^NHS^NH||FAMILY{}^GIVEN{}||19{:02}0{}1{}|F|||{} HIGH STREET^^LONDON^^W{} {}AB\r",
-        word(1) % 100_000,
-        word(2),
-        word(3),
-        word(4) % 100,
-        1 + word(5) % 9,
-        word(6) % 9,
-        word(7) % 300,
-        word(8) % 14,
-        word(9) % 9
-    );
-    while raw.len() < 1400 {
-        raw += &format!(
-            "OBX|{}|NM|{}^Observation name^L||{}.{}|mmol/L|3.5-5.3|N|||F|||20240501{:06}\r",
-            raw.len(),
-            word(raw.len() as u64),
-            word(3 + raw.len() as u64) % 50,
-            word(10) % 10,
-            word(11) % 240_000
-        );
-    }
-    let when = || {
-        Some(When {
-            start_us: 1_714_555_805_000_000 + word(12) as i64,
-            precision: Precision::Second.into(),
-            offset_s: 3600,
-            offset_stated: false,
-        })
-    };
-    let fact = |k: u64| {
-        Fact {
-        resource_type: "Observation".to_owned(),
-        id: format!("{:032x}", u128::from(word(k)) << 64 | u128::from(word(k + 1))),
-        resource: format!(
-            "{{\"resourceType\":\"Observation\",\"status\":\"final\",\"identifier\":[{{\"system\":\"urn:ryj\",\"value\":\"{}\"}}],\"code\":{{\"coding\":[{{\"system\":\"http://loinc.org\",\"code\":\"{}-{}\",\"display\":\"Potassium [Moles/volume] in Serum or Plasma\"}}]}},\"subject\":{{\"reference\":\"Patient/\"}},\"effectiveDateTime\":\"2024-05-01T10:30:05+01:00\",\"valueQuantity\":{{\"value\":{}.{},\"unit\":\"mmol/L\",\"system\":\"http://unitsofmeasure.org\"}}}}",
-            word(k + 2), word(k + 3) % 99_999, word(k + 4) % 10, word(k + 5) % 30, word(k + 6) % 10
-        )
-        .into(),
-        occurred: when(),
-        recorded: when(),
-        location: format!("OBX[{k}]"),
-        line: Some(Line { title: "Potassium".to_owned(), detail: format!("{}.{} mmol/L (3.5-5.3)", word(k) % 9, word(k + 1) % 9), status: "final".to_owned(), ..Line::default() }),
-        ..Fact::default()
-    }
-    };
-    Draft {
-        same: Same::Message,
-        feed: "ryj-pas".to_owned(),
-        control_id: format!("MSG{n:010}"),
-        message_type: "ADT^A01".to_owned(),
-        verdict: Verdict::Accepted,
-        received_us: 1_714_555_805_250_000 + n as i64,
-        cause: None,
-        payload: Payload::MessageReceived(MessageReceived {
-            raw: raw.into(),
-            record: Some(SourceRecordId {
-                organisation: "RYJ".to_owned(),
-                system: "RYJ-MRN".to_owned(),
-                value: format!("{record:07}"),
-            }),
-            facts: (0..5).map(|k| fact(k * 10)).collect(),
-            ..MessageReceived::default()
-        }),
-    }
 }

@@ -15,50 +15,30 @@
     reason = "a benchmark prints, and fails by panicking"
 )]
 
+mod speed;
+
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Instant,
 };
 
+use speed::{RAW_BYTES, System, Ticks, busy_time, cpu_time, message};
 use weft_log::{
-    Draft, EmbeddedEvidence, EmbeddedLog, Notary, OpenOptions, Remembered, Same, SharedLog, SigningKey, Vault,
-    VerifyOptions, prove, verify,
+    EmbeddedEvidence, EmbeddedLog, Notary, OpenOptions, Remembered, SharedLog, SigningKey, Vault, VerifyOptions, prove,
+    verify,
 };
-use weft_model::{
-    Clock, Payload, Random, SourceRecordId, Stream, Verdict,
-    proto::event::{Fact, Line, MessageReceived, When},
-};
+use weft_model::Stream;
 
 /// Events between two cuts: a second of a busy node.
 const CUT_EVERY: u64 = 10_000;
 const PROOFS: u64 = 500;
 
-struct System;
-
-impl Random for System {
-    #[expect(clippy::disallowed_methods, reason = "the one real source of chance in this program")]
-    fn fill(&self, bytes: &mut [u8]) {
-        aws_lc_rs::rand::fill(bytes).unwrap();
-    }
-}
-
-struct Ticks(AtomicI64);
-
-impl Clock for Ticks {
-    fn now_us(&self) -> i64 {
-        self.0.fetch_add(1_000_000, Ordering::Relaxed)
-    }
-}
-
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let dir = arguments.next().unwrap_or_else(|| "target/verify_speed".to_owned());
     let events: u64 = arguments.next().map_or(200_000, |n| n.parse().unwrap());
-    let raw_bytes: usize = arguments.next().map_or(1400, |n| n.parse().unwrap());
+    let raw_bytes: usize = arguments.next().map_or(RAW_BYTES, |n| n.parse().unwrap());
     let dir = Path::new(&dir);
     let _ = std::fs::remove_dir_all(dir);
     std::fs::create_dir_all(dir).unwrap();
@@ -82,7 +62,7 @@ async fn fill(dir: &Path, events: u64, raw_bytes: usize) -> SigningKey {
     let notary = Notary {
         log: log.clone(),
         key: key.to_secret_text().parse().unwrap(),
-        clock: Arc::new(Ticks(AtomicI64::new(1))),
+        clock: Arc::new(Ticks(AtomicU64::new(1))),
         nodes: dir.join("merkle"),
         remembered: Remembered::new(dir.join("checkpoint")),
     };
@@ -149,69 +129,4 @@ async fn proofs(dir: &Path, key: &SigningKey, events: u64) {
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
     println!("proof among {events} leaves: p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms", at(0.5), at(0.99), at(1.0));
     evidence.close().await;
-}
-
-fn message(n: u64, raw_bytes: usize) -> Draft {
-    let word = |salt: u64| (n.wrapping_mul(6364136223846793005).wrapping_add(salt * 1442695040888963407)) >> 40;
-    let mut raw = format!("MSH|^~\\&|PAS|RYJ|WEFT|WEFT|20240501103005||ADT^A01|MSG{n:010}|P|2.4\r");
-    while raw.len() < raw_bytes {
-        raw += &format!(
-            "OBX|{}|NM|{}^Observation name^L||{}.{}|mmol/L|3.5-5.3|N|||F|||20240501{:06}\r",
-            raw.len(),
-            word(raw.len() as u64),
-            word(3 + raw.len() as u64) % 50,
-            word(10) % 10,
-            word(11) % 240_000
-        );
-    }
-    let fact = |k: u64| {
-        Fact {
-        resource_type: "Observation".to_owned(),
-        id: format!("{:032x}", u128::from(word(k)) << 64 | u128::from(word(k + 1))),
-        resource: format!(
-            "{{\"resourceType\":\"Observation\",\"status\":\"final\",\"code\":{{\"coding\":[{{\"system\":\"http://loinc.org\",\"code\":\"{}-{}\",\"display\":\"Potassium [Moles/volume] in Serum or Plasma\"}}]}},\"subject\":{{\"reference\":\"Patient/\"}},\"effectiveDateTime\":\"2024-05-01T10:30:05+01:00\",\"valueQuantity\":{{\"value\":{}.{},\"unit\":\"mmol/L\",\"system\":\"http://unitsofmeasure.org\"}}}}",
-            word(k + 2), word(k + 3) % 99_999, word(k + 5) % 30, word(k + 6) % 10
-        )
-        .into(),
-        occurred: Some(When::instant(1_714_555_805_000_000)),
-        location: format!("OBX[{k}]"),
-        line: Some(Line { title: "Potassium".to_owned(), status: "final".to_owned(), ..Line::default() }),
-        ..Fact::default()
-    }
-    };
-    let record = n / 8 * 7919 % 1_000_003;
-    Draft {
-        same: Same::Message,
-        feed: "ryj-pas".to_owned(),
-        control_id: format!("MSG{n:010}"),
-        message_type: "ADT^A01".to_owned(),
-        verdict: Verdict::Accepted,
-        received_us: 1_714_555_805_250_000 + n as i64,
-        cause: None,
-        payload: Payload::MessageReceived(MessageReceived {
-            raw: raw.into(),
-            record: Some(SourceRecordId {
-                organisation: "RYJ".to_owned(),
-                system: "RYJ-MRN".to_owned(),
-                value: format!("{record:07}"),
-            }),
-            facts: (0..5 * raw_bytes as u64 / 1400).map(|k| fact(k * 10)).collect(),
-            ..MessageReceived::default()
-        }),
-    }
-}
-
-/// Seconds of processor time that this process has used, user and system.
-fn cpu_time() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-}
-
-/// Seconds of processor time that the whole machine has used.
-fn busy_time() -> f64 {
-    let stat = std::fs::read_to_string("/proc/stat").unwrap();
-    let fields = stat.lines().next().unwrap().split_whitespace().skip(1).map(|n| n.parse::<f64>().unwrap());
-    // Without idle and waiting for the disk.
-    fields.enumerate().filter(|(n, _)| ![3, 4].contains(n)).map(|(_, n)| n).sum::<f64>() / 100.0
 }
