@@ -361,7 +361,10 @@ impl Node {
                 return Ok(status.code().unwrap_or(-1));
             }
             if Instant::now() > deadline {
-                bail!("the node did not end in 20 seconds");
+                let _ = self.child.kill();
+                let said = self.talk.take().and_then(|talk| talk.join().ok()).unwrap_or_default();
+                let last = said.lines().rev().take(10).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>();
+                bail!("the node did not end in 20 seconds; it said last:\n{}", last.join("\n"));
             }
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -23,7 +23,7 @@ mod stores;
 mod system;
 mod table;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -34,6 +34,9 @@ use crate::commands::{Cli, Exit};
 // `override` gives it to SQLite and zstd too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long threads that still do something when a command is done are waited for.
+const THREADS_END_WITHIN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -46,7 +49,10 @@ fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    match runtime.block_on(cli.run()) {
+    let result = runtime.block_on(cli.run());
+    // A thread that waits for brokers or a database that hang would keep the process from ending.
+    runtime.shutdown_timeout(THREADS_END_WITHIN);
+    match result {
         Ok(exit) => exit.into(),
         Err(error) => {
             talk!("weft: {error:#}");

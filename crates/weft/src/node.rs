@@ -4,12 +4,18 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use weft_connect::{Connector, ConnectorOptions, FeedStatuses, TlsOptions};
 use weft_log::{Reachable, SharedLog};
 use weft_model::{Cut, Stream};
@@ -27,6 +33,11 @@ use crate::{
     system::{self, SystemClock, SystemRandom},
 };
 
+/// How long ending takes at most. Whoever supervises the process kills it after thirty seconds (`deploy/systemd`).
+const ENDS_WITHIN: Duration = Duration::from_secs(17);
+/// How much of it the roles behind the connector are given: a second more than the API gives its callers.
+const ROLES_END_WITHIN: Duration = Duration::from_secs(6);
+
 /// A running node.
 pub(crate) struct Node {
     pub(crate) log: SharedLog,
@@ -40,7 +51,8 @@ pub(crate) struct Node {
     /// How many messages the linker has decided on, all partitions together.
     linked: watch::Receiver<u64>,
     health: watch::Sender<weft_api::Health>,
-    tasks: Vec<JoinHandle<()>>,
+    /// By what they do.
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
     shutdown: CancellationToken,
     failed: CancellationToken,
     /// Where this process says that it answers; absent where it does not.
@@ -154,20 +166,24 @@ impl Node {
         }
     }
 
-    /// Ends in order: no more messages, then the roles behind them, then the log.
+    /// Ends in order: no more messages, then the roles behind them, then the log. Within [`ENDS_WITHIN`], whatever hangs: what
+    /// is left under way then is as after a kill, and nobody was told that it was done.
     pub(crate) async fn stop(self) {
+        let end = Instant::now() + ENDS_WITHIN;
+        let mut in_order = true;
         if let Some(connector) = self.connector {
-            connector.shutdown().await;
+            in_order &= ended_by(end, "connector", connector.shutdown()).await;
         }
         self.shutdown.cancel();
-        for task in self.tasks {
-            let _ = task.await;
+        let roles_end = end.min(Instant::now() + ROLES_END_WITHIN);
+        for (name, task) in self.tasks {
+            in_order &= ended_by(roles_end, name, task).await;
         }
-        self.log.close().await;
+        in_order &= ended_by(end, "log", self.log.close()).await;
         if let Some(run_file) = self.run_file {
             let _ = std::fs::remove_file(run_file);
         }
-        info!("node ended");
+        info!(in_order, "node ended");
     }
 
     /// Listens for the feeds: what arrives is stored and acknowledged.
@@ -176,12 +192,9 @@ impl Node {
         options.tls = config.tls.as_ref().map(read_tls).transpose()?;
         let connector = Connector::start(options);
         connector.caught_up().await.context("cannot follow the registered feeds")?;
-        self.tasks.push(tokio::spawn(listening::tell(
-            self.model.clone(),
-            self.name.clone(),
-            connector.status(),
-            self.shutdown.clone(),
-        )));
+        let (model, name, shutdown) = (self.model.clone(), self.name.clone(), self.shutdown.clone());
+        let telling = listening::tell(model, name, connector.status(), shutdown);
+        self.tasks.push(("listeners told", tokio::spawn(telling)));
         self.connector = Some(connector);
         self.ready.mllp = self.mllp_addresses();
         Ok(())
@@ -259,14 +272,14 @@ impl Node {
     fn watch_health(&mut self, roles: &Roles) {
         let model = stands_on_model(roles).then(|| self.model.clone());
         let watching = health::watch(self.reachable.clone(), model, self.health.clone(), self.shutdown.clone());
-        self.tasks.push(tokio::spawn(watching));
+        self.tasks.push(("health watched", tokio::spawn(watching)));
     }
 
     /// What the listeners of other processes are doing; nothing where there are no others.
     fn heard(&mut self) -> watch::Receiver<Vec<Listening>> {
         let (told, heard) = watch::channel(Vec::new());
         let hearing = listening::hear(self.model.clone(), self.name.clone(), told, self.shutdown.clone());
-        self.tasks.push(tokio::spawn(hearing));
+        self.tasks.push(("listeners heard", tokio::spawn(hearing)));
         heard
     }
 
@@ -277,13 +290,23 @@ impl Node {
 
     fn role(&mut self, name: &'static str, run: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let failed = self.failed.clone();
-        self.tasks.push(tokio::spawn(async move {
+        let role = async move {
             if let Err(reason) = run.await {
                 error!(role = name, reason = format!("{reason:#}"), "role failed");
                 failed.cancel();
             }
-        }));
+        };
+        self.tasks.push((name, tokio::spawn(role)));
     }
+}
+
+/// True where `part` has ended by then; where it has not, it is left as it is.
+async fn ended_by(end: Instant, part: &'static str, ending: impl Future) -> bool {
+    let ended = timeout_at(end, ending).await.is_ok();
+    if !ended {
+        warn!(part, "not waited for any longer");
+    }
+    ended
 }
 
 /// Whether `cut` holds of every partition as much as `wanted`.

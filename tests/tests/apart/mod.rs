@@ -52,6 +52,11 @@ impl Apart {
         self.nodes.remove(name).context("a role that runs")?.kill()
     }
 
+    /// Ends a process with SIGTERM; its exit code.
+    pub fn stop(&mut self, name: &str) -> anyhow::Result<i32> {
+        self.nodes.remove(name).context("a role that runs")?.stop()
+    }
+
     /// A process that runs.
     pub fn node(&self, name: &str) -> anyhow::Result<&Node> {
         self.nodes.get(name).context("a role that runs")

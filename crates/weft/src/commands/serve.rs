@@ -31,11 +31,21 @@ pub(crate) async fn run(config: &Path, options: &Options) -> anyhow::Result<Exit
     if config.kafka.is_none() {
         roles.fit_embedded()?;
     }
-    let node = Node::start(&config, &roles).await?;
+    let told_to_end = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tokio::pin!(told_to_end);
+    let node = tokio::select! {
+        node = Node::start(&config, &roles) => node?,
+        // It waits for something that does not answer, and has promised nobody anything.
+        () = &mut told_to_end => return Ok(Exit::Done),
+    };
     output::json_line(&serde_json::to_value(&node.ready)?)?;
     let exit = tokio::select! {
-        _ = terminate.recv() => Exit::Done,
-        _ = interrupt.recv() => Exit::Done,
+        () = told_to_end => Exit::Done,
         () = node.failed() => Exit::Failed,
     };
     crate::talk!("ending: finishing what was received");
