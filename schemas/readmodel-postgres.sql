@@ -7,6 +7,7 @@
 --
 -- Text is compared byte by byte, as on SQLite.
 
+-- One row. Version 0: a rebuild that has not come to its end. It is no read model.
 CREATE TABLE projection (
     name text PRIMARY KEY,
     version bigint NOT NULL

@@ -38,6 +38,12 @@ pub enum OpenModelError {
         /// What this program writes.
         wanted: i64,
     },
+    /// A rebuild of it has not come to its end: rebuild it again.
+    #[error("{location} holds a rebuild that did not come to its end: rebuild it again")]
+    Unfinished {
+        /// Where it is.
+        location: Location,
+    },
     /// It is no read model at all.
     #[error("{location} is no read model")]
     Foreign {

@@ -93,6 +93,7 @@ pub(crate) async fn inspect(url: &str, schema: &str, location: &Location) -> Res
     let found = state(&mut conn, schema).await;
     let version = match found.map_err(|source| OpenModelError::Store { location: location.clone(), source })? {
         State::Nothing => None,
+        State::Unfinished => return Err(OpenModelError::Unfinished { location: location.clone() }),
         State::Version(version) => Some(version),
         State::Foreign => return Err(OpenModelError::Foreign { location: location.clone() }),
     };
@@ -101,13 +102,25 @@ pub(crate) async fn inspect(url: &str, schema: &str, location: &Location) -> Res
     Ok(Inspection { version, server_us, may_create })
 }
 
-/// True where there are tables in `schema`.
-pub(crate) async fn exists(url: &str, schema: &str, location: &Location) -> Result<bool, OpenModelError> {
+/// Makes way for a rebuild in `schema`: what one before it left there that did not come to its end is dropped. False where
+/// there is anything else.
+pub(crate) async fn make_way(url: &str, schema: &str, location: &Location) -> Result<bool, OpenModelError> {
     let failed = |error: sqlx::Error| OpenModelError::Store { location: location.clone(), source: error.into() };
     let mut conn = options(url, schema)?.map_err(failed)?.connect().await.map_err(failed)?;
     let found = state(&mut conn, schema).await;
-    let found = found.map_err(|source| OpenModelError::Store { location: location.clone(), source })?;
-    Ok(!matches!(found, State::Nothing))
+    match found.map_err(|source| OpenModelError::Store { location: location.clone(), source })? {
+        State::Nothing => Ok(true),
+        State::Unfinished => remove(url, schema, location).await.map(|()| true),
+        State::Version(_) | State::Foreign => Ok(false),
+    }
+}
+
+/// Says that the read model is being rebuilt, so that nobody takes it for one, or that it has come to its end: in the
+/// transaction of the cursors, which stand at the start until then.
+pub(crate) async fn mark(conn: &mut PgConnection, finished: bool) -> Result<(), StoreError> {
+    let version = if finished { VERSION } else { UNFINISHED };
+    sqlx::query("UPDATE projection SET version = $1").bind(version).execute(conn).await?;
+    Ok(())
 }
 
 /// Drops `schema` and all that is in it.
@@ -155,6 +168,7 @@ async fn create_or_check(conn: &mut PgConnection, schema: &str, location: &Locat
     lock(&mut tx).await.map_err(failed)?;
     match state(&mut tx, schema).await.map_err(failed)? {
         State::Nothing => create(&mut tx, schema).await.map_err(failed)?,
+        State::Unfinished => return Err(OpenModelError::Unfinished { location: location.clone() }),
         State::Version(VERSION) => {}
         State::Version(found) => {
             return Err(OpenModelError::Version { location: location.clone(), found, wanted: VERSION });
@@ -164,9 +178,14 @@ async fn create_or_check(conn: &mut PgConnection, schema: &str, location: &Locat
     tx.commit().await.map_err(|error| failed(error.into()))
 }
 
+/// The version of a read model whose rebuild has not come to its end.
+const UNFINISHED: i64 = 0;
+
 /// What a schema holds.
 enum State {
     Nothing,
+    /// What a rebuild left whose process or server was killed, or is filling.
+    Unfinished,
     Version(i64),
     Foreign,
 }
@@ -178,7 +197,10 @@ async fn state(conn: &mut PgConnection, schema: &str) -> Result<State, StoreErro
     Ok(match (tables, ours) {
         (0, _) => State::Nothing,
         (_, 0) => State::Foreign,
-        _ => State::Version(sqlx::query_scalar("SELECT max(version) FROM projection").fetch_one(conn).await?),
+        _ => match sqlx::query_scalar("SELECT max(version) FROM projection").fetch_one(conn).await? {
+            UNFINISHED => State::Unfinished,
+            version => State::Version(version),
+        },
     })
 }
 

@@ -48,10 +48,11 @@ impl RebuildReport {
     }
 }
 
-/// Builds a read model at `target` from the events of `log`, up to `upto` or to what the log holds now.
+/// Builds a read model at `target` from the events of `log`, up to `upto` or to what the log holds now. One at a time: in a
+/// database, what a rebuild left that was killed is dropped first.
 ///
 /// # Errors
-/// [`ProjectError`]; there is nothing at `target` then.
+/// [`ProjectError`]; there is no read model at `target` then.
 pub async fn rebuild(
     log: SharedLog,
     target: impl Into<Location>,
@@ -59,7 +60,7 @@ pub async fn rebuild(
     repeats: Repeats,
 ) -> Result<RebuildReport, ProjectError> {
     let target = target.into();
-    if exists(&target).await? {
+    if !make_way(&target).await? {
         return Err(ProjectError::Exists(target));
     }
     let report = build(log, &target, upto, repeats, fill::sqlite::LIMITS).await;
@@ -141,10 +142,10 @@ pub async fn replace(
     }
 }
 
-async fn exists(target: &Location) -> Result<bool, ProjectError> {
+async fn make_way(target: &Location) -> Result<bool, ProjectError> {
     match target {
-        Location::Sqlite(path) => Ok(path.exists()),
-        Location::Postgres { url, schema } => Ok(postgres::exists(url, schema, target).await?),
+        Location::Sqlite(path) => Ok(!path.exists()),
+        Location::Postgres { url, schema } => Ok(postgres::make_way(url, schema, target).await?),
     }
 }
 

@@ -12,10 +12,11 @@ mod world;
 use std::{sync::Arc, time::Duration};
 
 use common::*;
+use sqlx::{Connection, PgConnection};
 use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 use weft_log::SharedLog;
-use weft_readmodel::{Location, ProjectError, ReadModel, Repeats, rebuild};
+use weft_readmodel::{Location, OpenModelError, ProjectError, ReadModel, Repeats, rebuild, replace};
 use weft_testkit::{PostgresServer, Proxy, StallingDisk, postgres_url as url_at};
 use world::*;
 
@@ -106,6 +107,47 @@ async fn the_server_is_killed_under_load_and_comes_back() {
         sleep(Duration::from_millis(300)).await;
     }
     shared.settle().await;
+}
+
+/// The server is killed while a rebuild copies rows, and while it makes indexes: nobody takes what there is of it for a read
+/// model, the live one is as it was, and the next rebuild of the same name is whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_is_killed_in_the_middle_of_a_rebuild() {
+    let Some(mut server) = PostgresServer::start().unwrap() else { return };
+    let world = World::new(On::Sqlite);
+    world.append(events(6_000)).await;
+    let (live, beside) = (location(&server.url(), "live"), location(&server.url(), "beside"));
+    rebuild(world.log.clone(), live.clone(), None, Repeats::Never).await.unwrap();
+    let before = ReadModel::open(live.clone()).await.unwrap().digest(None).await.unwrap();
+    for step in ["COPY", "ALTER TABLE", "CREATE INDEX"] {
+        let mut watching = server_connection(&server).await;
+        let rebuilding = tokio::spawn(rebuild(world.log.clone(), beside.clone(), None, Repeats::Never));
+        while !is_at(&mut watching, step).await {
+            assert!(!rebuilding.is_finished(), "the rebuild never came to {step}");
+        }
+        server.kill();
+        assert!(rebuilding.await.unwrap().is_err());
+        server.restart().unwrap();
+        let left = ReadModel::open(beside.clone()).await;
+        assert!(matches!(&left, Err(OpenModelError::Unfinished { .. })), "{step}: {:?}", left.err());
+        let replaced = replace(world.log.clone(), &beside, &live, Repeats::Never).await;
+        assert!(replaced.is_err(), "{step}");
+        assert_eq!(ReadModel::open(live.clone()).await.unwrap().digest(None).await.unwrap(), before);
+    }
+    rebuild(world.log.clone(), beside.clone(), None, Repeats::Never).await.unwrap();
+    replace(world.log.clone(), &beside, &live, Repeats::Never).await.unwrap();
+    assert_eq!(ReadModel::open(live).await.unwrap().digest(None).await.unwrap(), before);
+}
+
+async fn server_connection(server: &PostgresServer) -> PgConnection {
+    PgConnection::connect(&server.url()).await.unwrap()
+}
+
+/// True where a statement of this kind is being done by another connection.
+async fn is_at(watching: &mut PgConnection, step: &str) -> bool {
+    const DOING: &str = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                         WHERE pid <> pg_backend_pid() AND state = 'active' AND query LIKE $1 || '%' AND query !~ 'DROP')";
+    sqlx::query_scalar(DOING).bind(step).fetch_one(watching).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     bulk,
     error::{ProjectError, StoreError},
+    postgres,
     rebuild::EVENTS_MAX,
     repeats::Repeats,
     sql::{Session, Tx},
@@ -33,6 +34,7 @@ const SETTINGS: &str = "SET synchronous_commit = off; SET enable_seqscan = on; S
 
 /// Applies `log` from its start up to `ends` to the empty read model of `pool`.
 pub(crate) async fn fill(pool: &PgPool, log: &SharedLog, ends: &Cut, repeats: Repeats) -> Result<(), ProjectError> {
+    postgres::mark(&mut *pool.acquire().await.map_err(StoreError::from)?, false).await?;
     let tables = Table::strip_all(pool).await?;
     let options = Arc::unwrap_or_clone(pool.connect_options());
     let load = Load::new(widths(pool).await?);
@@ -53,7 +55,9 @@ pub(crate) async fn fill(pool: &PgPool, log: &SharedLog, ends: &Cut, repeats: Re
         bulk::execute(&mut Session::Postgres(&mut conn), &statement, values).await?;
     }
     conn.close().await.map_err(StoreError::from)?;
-    move_cursors(Tx::Postgres(pool.begin().await.map_err(StoreError::from)?), ends).await
+    let mut tx = pool.begin().await.map_err(StoreError::from)?;
+    postgres::mark(&mut tx, true).await?;
+    move_cursors(Tx::Postgres(tx), ends).await
 }
 
 /// Rows as COPY wants them, and a connection for each table that copies them from the first to the last in one go: the
