@@ -132,8 +132,9 @@ pub(crate) async fn remove(url: &str, schema: &str, location: &Location) -> Resu
 }
 
 /// Lets the schema of `rebuilt`, which stands at `cut`, take the name of the live one, and drops that; false, and nothing is
-/// changed, where the live one has gone on. The live cursors are locked until then: whoever projects waits, finds the epoch
-/// that it owns in the new cursors, and goes on.
+/// changed, where the live one has gone on. The live cursors are locked until then, also against being read, with which every
+/// transaction of a projector begins: one that has begun ends first, and is not divided between the two; whoever comes after
+/// waits, finds the epoch that it owns in the new cursors, and goes on.
 pub(crate) async fn replace(rebuilt: &Location, live: &Location, cut: &Cut) -> Result<bool, OpenModelError> {
     let (Location::Postgres { url, schema: old }, Location::Postgres { schema: new, .. }) = (live, rebuilt) else {
         return Err(OpenModelError::Foreign { location: rebuilt.clone() });
@@ -143,7 +144,7 @@ pub(crate) async fn replace(rebuilt: &Location, live: &Location, cut: &Cut) -> R
     let mut conn = options(url, old)?.map_err(failed)?.connect().await.map_err(failed)?;
     let mut tx = conn.begin().await.map_err(failed)?;
     lock(&mut tx).await.map_err(store)?;
-    sqlx::raw_sql("LOCK TABLE cursor, linker IN EXCLUSIVE MODE").execute(&mut *tx).await.map_err(failed)?;
+    sqlx::raw_sql("LOCK TABLE cursor, linker IN ACCESS EXCLUSIVE MODE").execute(&mut *tx).await.map_err(failed)?;
     if Cursors::load(&mut Session::Postgres(&mut tx)).await.map_err(store)?.cut() != *cut {
         return Ok(false);
     }

@@ -8,22 +8,22 @@ mod world;
 use std::{sync::Arc, time::Duration};
 
 use common::*;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use weft_readmodel::{LEASE_SECONDS, Leases, ReadModel, Repeats, rebuild, replace};
+use weft_readmodel::{LEASE_SECONDS, Leases, Location, ReadModel, Repeats, rebuild, replace};
 use world::*;
 
 const PATIENCE: Duration = Duration::from_secs(6 * LEASE_SECONDS as u64);
 
 /// How many partitions each owner holds, by name.
 async fn shares(model: &ReadModel) -> Vec<(String, i64)> {
-    let weft_readmodel::Location::Postgres { url, schema } = model.location() else { panic!("no database") };
-    use sqlx::Connection;
-    let mut conn = sqlx::PgConnection::connect(url).await.unwrap();
+    let Location::Postgres { url, schema } = model.location() else { panic!("no database") };
+    let mut conn = PgConnection::connect(url).await.unwrap();
     let sql = format!(
         "SELECT owner, count(*) FROM {schema}_lease.lease WHERE owner IS NOT NULL AND until > now() GROUP BY 1 ORDER BY 1"
     );
-    sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&mut conn).await.unwrap()
+    sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut conn).await.unwrap()
 }
 
 async fn until_shares_are(model: &ReadModel, wanted: &[(&str, i64)]) {
@@ -172,6 +172,54 @@ async fn a_rebuilt_read_model_takes_the_place_of_the_live_one() {
     assert_eq!(rebuild(world.log.clone(), &beside, None, Repeats::Never).await.unwrap().events, 185);
 }
 
+/// A projector is in the middle of a batch when the read model under it is replaced: the whole batch is in the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_not_divided_between_two_read_models() {
+    if postgres_url().is_none() {
+        return;
+    }
+    let world = World::new(On::Postgres);
+    world.append(events(60)).await;
+    let live = world.place.model("live").await;
+    let shutdown = CancellationToken::new();
+    let role = world.project(&live, "one", &shutdown);
+    caught_up(&world.log, &live).await;
+    let beside = world.place.location("beside");
+    rebuild(world.log.clone(), &beside, None, Repeats::Never).await.unwrap();
+
+    let (Location::Postgres { url, schema }, Location::Postgres { schema: rebuilt, .. }) = (live.location(), &beside)
+    else {
+        panic!("a database")
+    };
+    // It has written what records say, and comes no farther than the moves between wards.
+    let mut holding = PgConnection::connect(url).await.unwrap();
+    let hold = format!("BEGIN; LOCK TABLE {schema}.encounter IN SHARE MODE");
+    sqlx::raw_sql(AssertSqlSafe(hold)).execute(&mut holding).await.unwrap();
+    world.append(events(120).split_off(65)).await;
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut holding).await.unwrap() == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let (log, of, onto) = (world.log.clone(), beside.clone(), live.location().clone());
+    let replacing = tokio::spawn(async move { replace(log, &of, &onto, Repeats::Never).await });
+    // Until it waits for the projector, or has renamed what it should not have.
+    let renamed = format!(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = '{schema}.cursor'::regclass)
+             OR to_regnamespace('{rebuilt}') IS NULL"
+    );
+    let mut watching = PgConnection::connect(url).await.unwrap();
+    while !sqlx::query_scalar::<_, bool>(AssertSqlSafe(renamed.clone())).fetch_one(&mut watching).await.unwrap() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut holding).await.unwrap();
+    replacing.await.unwrap().unwrap();
+    caught_up(&world.log, &live).await;
+    shutdown.cancel();
+    role.await.unwrap().unwrap();
+    let alone = world.rebuilt("alone").await;
+    assert_eq!(live.digest(None).await.unwrap(), alone.digest(None).await.unwrap());
+}
+
 /// The same log in a file and in a database holds the same, row for row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_databases_hold_the_same() {
@@ -182,7 +230,7 @@ async fn both_databases_hold_the_same() {
     // More than is folded at once: what a later round ends was made by an earlier one.
     world.append(events(20_000)).await;
     let one = world.rebuilt("one").await;
-    let file = weft_readmodel::Location::Sqlite(world.place.dir.path().join("other.db"));
+    let file = Location::Sqlite(world.place.dir.path().join("other.db"));
     rebuild(world.log.clone(), &file, None, Repeats::Possible).await.unwrap();
     let other = ReadModel::open(file).await.unwrap();
     let digest = one.digest(None).await.unwrap();
