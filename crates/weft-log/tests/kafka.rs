@@ -19,7 +19,7 @@ use weft_log::{
     Stored, Vault, header, suite,
 };
 use weft_model::{EventId, Stream, Verdict};
-use weft_testkit::PostgresServer;
+use weft_testkit::{PostgresServer, Proxy};
 
 async fn open(options: &KafkaOptions) -> Arc<KafkaLog> {
     Arc::new(KafkaLog::open(options.clone()).await.unwrap())
@@ -112,6 +112,92 @@ async fn nodes_that_race_agree() {
     assert!(accepted.values().all(|ids| ids.len() == 1), "no control id has two accepted messages");
     for stored in &events {
         logs[2].open(stored).await.unwrap();
+    }
+}
+
+/// A node is sent a batch of which another node has stored a part, of which it knows nothing: nothing of it is stored twice, the
+/// rest is, and the keys that were made for records that had one are none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_another_node_has_stored_in_part_is_stored_for_the_rest() {
+    let Some((options, _dir)) = support::kafka() else { return };
+    let (one, other) = (open(&options).await, open(&options).await);
+    let message = |n: u64, content: &str| suite::message("part", &format!("{n}"), content, n);
+    let mut first = (0..6).map(|n| message(n, "content")).collect::<Vec<_>>();
+    first.push(suite::named("part-0", 0));
+    let first = one.append(first).await.unwrap();
+
+    // Of each kind something is known and something is not: messages, contents, named events, records.
+    let mut batch = (3..9).map(|n| message(n, if n == 5 { "another" } else { "content" })).collect::<Vec<_>>();
+    batch.extend([suite::named("part-0", 0), suite::named("part-1", 10)]);
+    let receipts = other.append(batch.clone()).await.unwrap();
+    let verdicts: Vec<Verdict> = receipts.iter().map(|receipt| receipt.verdict).collect();
+    let (accepted, duplicate) = (Verdict::Accepted, Verdict::Duplicate);
+    let new = [accepted; 3];
+    assert_eq!(verdicts[..3], [duplicate, duplicate, Verdict::Conflict]);
+    assert_eq!((&verdicts[3..6], receipts[6].position), (&new[..], first[6].position));
+    for (again, first) in [(&receipts[0], &first[3]), (&receipts[1], &first[4])] {
+        assert_eq!((again.event_id, again.position), (first.event_id, first.position));
+    }
+    let repeated = one.append(batch).await.unwrap();
+    for (first, again) in receipts.iter().zip(&repeated) {
+        assert_eq!((first.event_id, first.position), (again.event_id, again.position));
+    }
+
+    let feeds = one.statistics().await.unwrap().feeds;
+    assert_eq!((feeds[0].accepted, feeds[0].conflict, feeds[0].duplicate), (9, 1, 2 + 6));
+    let events = everything(&one).await;
+    let ids: BTreeSet<EventId> = events.iter().map(id).collect();
+    assert_eq!((events.len(), ids.len()), (9 + 1 + 2, 9 + 1 + 2));
+    let reader = open(&options).await;
+    for stored in &events {
+        reader.open(stored).await.unwrap();
+    }
+    // Slots that were given to records which had one are given to the next: none of a node's block is left out.
+    other.append((20..24).map(|n| message(n, "content")).collect()).await.unwrap();
+    let dense = "SELECT count(*), max(slot % 256) + 1 FROM key_slot WHERE slot >= 256 GROUP BY slot / 256 ORDER BY 1";
+    let blocks = sql(&options, dense).await;
+    let blocks: Vec<(i64, i64)> = blocks.iter().map(|block| (block.get(0), block.get(1))).collect();
+    assert_eq!(blocks, [(6, 6), (8, 8)]);
+}
+
+/// PostgreSQL has decided and its answer does not come: nobody is told that the message is stored, for it is not; and
+/// whoever sends it again has it stored, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_whose_answer_is_lost_promises_nothing() {
+    let Some((options, _dir)) = support::kafka() else { return };
+    let address = options.postgres.split('@').next_back().unwrap().split('/').next().unwrap();
+    let proxy = Proxy::to(address).unwrap();
+    let behind = KafkaOptions { postgres: options.postgres.replace(address, proxy.address()), ..options.clone() };
+    let (log, beside) = (open(&behind).await, open(&options).await);
+    let drafts = vec![suite::message("lost", "1", "content", 1), suite::named("lost", 1)];
+    // Its connection is not asked whether it works before it is used again.
+    log.append(vec![suite::message("lost", "0", "content", 0)]).await.unwrap();
+    proxy.hold_answers();
+    let (appending, lost) = (Arc::clone(&log), drafts.clone());
+    let appending = tokio::spawn(async move { appending.append(lost).await });
+    let pending =
+        "SELECT (SELECT count(*) FROM inbox WHERE place < 0) + (SELECT count(*) FROM event_name WHERE place < 0)";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while sql(&options, pending).await[0].get::<i64, _>(0) < 2 {
+        assert!(Instant::now() < deadline, "it was never decided");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    proxy.cut();
+    assert!(matches!(appending.await.unwrap(), Err(AppendError::Unavailable(_))));
+    assert_eq!(everything(&beside).await.len(), 1, "what is not promised is not produced");
+
+    proxy.restore();
+    let stored = log.append(drafts.clone()).await.unwrap();
+    assert!(stored.iter().all(|receipt| receipt.verdict == Verdict::Accepted));
+    let again = beside.append(drafts).await.unwrap();
+    assert_eq!((again[0].verdict, again[0].position), (Verdict::Duplicate, stored[0].position));
+    assert_eq!(again[1].position, stored[1].position);
+    let feeds = log.statistics().await.unwrap().feeds;
+    assert_eq!((feeds[0].accepted, feeds[0].duplicate), (2, 1));
+    let events = everything(&beside).await;
+    assert_eq!(events.len(), 3);
+    for stored in &events {
+        beside.open(stored).await.unwrap();
     }
 }
 

@@ -29,6 +29,8 @@ const STALLED: u8 = 1;
 const CUT: u8 = 2;
 /// The proxy is gone.
 const GONE: u8 = 3;
+/// What goes to the target passes, and none of its answers.
+const MUTE: u8 = 4;
 
 /// How soon a change of the network is noticed.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -81,6 +83,11 @@ impl Proxy {
         self.set(STALLED);
     }
 
+    /// Holds answers back, and lets questions pass: what is asked is done, and whoever asked does not hear of it.
+    pub fn hold_answers(&self) {
+        self.set(MUTE);
+    }
+
     /// Lets bytes pass again: those held back first.
     pub fn restore(&self) {
         self.set(OPEN);
@@ -123,12 +130,12 @@ fn connect(client: TcpStream, shared: &Arc<Shared>) {
     let Ok(server) = TcpStream::connect(target) else { return };
     let (Ok(client_reads), Ok(server_reads)) = (client.try_clone(), server.try_clone()) else { return };
     let other = Arc::clone(shared);
-    std::thread::spawn(move || pump(&client_reads, server, &other));
-    pump(&server_reads, client, shared);
+    std::thread::spawn(move || pump(&client_reads, server, &other, &[STALLED]));
+    pump(&server_reads, client, shared, &[STALLED, MUTE]);
 }
 
-/// Carries bytes one way until an end is gone or the network is cut.
-fn pump(mut from: &TcpStream, mut to: TcpStream, shared: &Shared) {
+/// Carries bytes one way until an end is gone or the network is cut, and holds them while it is one of `held`.
+fn pump(mut from: &TcpStream, mut to: TcpStream, shared: &Shared, held: &[u8]) {
     let _ = from.set_nonblocking(false);
     let _ = from.set_read_timeout(Some(LOOK_EVERY));
     let mut buffer = vec![0; 64 << 10];
@@ -139,10 +146,10 @@ fn pump(mut from: &TcpStream, mut to: TcpStream, shared: &Shared) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => 0,
             Err(_) => break,
         };
-        while shared.network() == STALLED {
+        while held.contains(&shared.network()) {
             std::thread::sleep(LOOK_EVERY);
         }
-        if shared.network() != OPEN || to.write_all(buffer.get(..read).unwrap_or_default()).is_err() {
+        if ![OPEN, MUTE].contains(&shared.network()) || to.write_all(buffer.get(..read).unwrap_or_default()).is_err() {
             break;
         }
     }
