@@ -44,6 +44,39 @@ async fn everything(log: &Arc<KafkaLog>) -> Vec<Stored> {
     events
 }
 
+/// A row of the inbox that nobody knows yet whether it will be: nodes that store under its control id have looked, found
+/// nothing, and wait for it at their insert, inside PostgreSQL.
+struct Gate(PgConnection);
+
+impl Gate {
+    /// Of the first feed that the log knows.
+    async fn close(options: &KafkaOptions, control_id: &str) -> Self {
+        let mut connection = PgConnection::connect(&options.postgres).await.unwrap();
+        let row = format!(
+            "SET search_path = {}; BEGIN; INSERT INTO inbox (feed, control_id, nth, verdict, partition, place, event_id)
+             VALUES (1, '\\x01' || '{control_id}'::bytea, 0, 1, 0, -1, decode(repeat('07', 16), 'hex'))",
+            options.schema
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(row)).execute(&mut connection).await.unwrap();
+        Self(connection)
+    }
+
+    async fn wait_for(&mut self, nodes: i64) {
+        let waiting =
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))";
+        let deadline = Instant::now() + Duration::from_secs(8);
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut self.0).await.unwrap() < nodes {
+            assert!(Instant::now() < deadline, "they never came here");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// As if the row had never been.
+    async fn open(mut self) {
+        sqlx::raw_sql("ROLLBACK").execute(&mut self.0).await.unwrap();
+    }
+}
+
 fn id(stored: &Stored) -> EventId {
     header(stored).unwrap().id()
 }
@@ -115,6 +148,40 @@ async fn nodes_that_race_agree() {
     }
 }
 
+/// Two nodes decide on the same messages at once, in the same moment of the database: both have looked, neither has found
+/// anything, and nothing but the inbox's own key stands between them and two accepted contents under one control id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_have_both_found_nothing_do_not_both_store() {
+    let Some((options, _dir)) = support::kafka() else { return };
+    let nodes = [open(&options).await, open(&options).await];
+    for (n, node) in nodes.iter().enumerate() {
+        // The records' keys are known to both: they do not stand between them either.
+        let known = (1..3).map(|record| suite::message("once", &format!("before-{n}-{record}"), "content", record));
+        node.append(known.collect()).await.unwrap();
+    }
+    let mut gate = Gate::close(&options, "gate").await;
+    let sending = [0, 1].map(|n| {
+        let node = Arc::clone(&nodes[n]);
+        let drafts = vec![
+            suite::message("once", "gate", "content", 1),
+            suite::message("once", "message", &format!("content of node {n}"), 2),
+        ];
+        tokio::spawn(async move { node.append(drafts).await.unwrap() })
+    });
+    gate.wait_for(2).await;
+    gate.open().await;
+    let receipts: Vec<Vec<Receipt>> = join_all(sending).await.into_iter().map(Result::unwrap).collect();
+    let verdicts = |draft: usize| receipts.iter().map(|receipts| receipts[draft].verdict).collect::<BTreeSet<_>>();
+    assert_eq!(verdicts(0), BTreeSet::from([Verdict::Accepted, Verdict::Duplicate]));
+    assert_eq!(verdicts(1), BTreeSet::from([Verdict::Accepted, Verdict::Conflict]));
+    let feeds = nodes[0].statistics().await.unwrap().feeds;
+    assert_eq!((feeds[0].accepted, feeds[0].duplicate, feeds[0].conflict), (4 + 2, 1, 1));
+    let events = everything(&nodes[0]).await;
+    let ids: BTreeSet<EventId> = events.iter().map(id).collect();
+    // Whoever finds a message pending elsewhere sends it too: a second copy has no effect.
+    assert_eq!(ids.len(), 4 + 3);
+}
+
 /// A node is sent a batch of which another node has stored a part, of which it knows nothing: nothing of it is stored twice, the
 /// rest is, and the keys that were made for records that had one are none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,11 +237,13 @@ async fn a_decision_whose_answer_is_lost_promises_nothing() {
     let behind = KafkaOptions { postgres: options.postgres.replace(address, proxy.address()), ..options.clone() };
     let (log, beside) = (open(&behind).await, open(&options).await);
     let drafts = vec![suite::message("lost", "1", "content", 1), suite::named("lost", 1)];
-    // Its connection is not asked whether it works before it is used again.
     log.append(vec![suite::message("lost", "0", "content", 0)]).await.unwrap();
-    proxy.hold_answers();
+    let mut gate = Gate::close(&options, "1").await;
     let (appending, lost) = (Arc::clone(&log), drafts.clone());
     let appending = tokio::spawn(async move { appending.append(lost).await });
+    gate.wait_for(1).await;
+    proxy.hold_answers();
+    gate.open().await;
     let pending =
         "SELECT (SELECT count(*) FROM inbox WHERE place < 0) + (SELECT count(*) FROM event_name WHERE place < 0)";
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -187,7 +256,13 @@ async fn a_decision_whose_answer_is_lost_promises_nothing() {
     assert_eq!(everything(&beside).await.len(), 1, "what is not promised is not produced");
 
     proxy.restore();
-    let stored = log.append(drafts.clone()).await.unwrap();
+    // Each connection that was cut is found out when it is used.
+    let stored = loop {
+        match log.append(drafts.clone()).await {
+            Ok(stored) => break stored,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    };
     assert!(stored.iter().all(|receipt| receipt.verdict == Verdict::Accepted));
     let again = beside.append(drafts).await.unwrap();
     assert_eq!((again[0].verdict, again[0].position), (Verdict::Duplicate, stored[0].position));
