@@ -132,8 +132,8 @@ impl Features {
     }
 
     /// Puts the number that a superseded one was merged into in its place.
-    pub(crate) fn set_number(&mut self, number: NhsNumber) {
-        self.number = Some(number);
+    pub(crate) fn set_number(&mut self, number: Option<NhsNumber>) {
+        self.number = number;
     }
 
     /// A record of a source that registers people states a sex, an NHS number or a British postcode.

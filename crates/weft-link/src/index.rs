@@ -1,15 +1,18 @@
 //! Every record that has been heard of, the person it belongs to, and the keys by which others find it.
 
-use std::{hint::black_box, sync::LazyLock};
+use std::sync::LazyLock;
 
 use weft_model::{NhsNumber, PersonId, Pseudonym};
 
 use crate::{
     Decision, Features, Setting, Waiting,
+    compare::Comparison,
     keys::{all_keys, household_key, most_records},
     map::Map,
     postings::Postings,
     setting::Homes,
+    ties::Ties,
+    waiting::Compared,
 };
 
 /// Records that may share one key before the key says nothing and is skipped: no patient has so many, a filler does.
@@ -33,6 +36,18 @@ pub struct Candidate<'a> {
     pub barred: bool,
     /// Whether a steward has released the NHS number that the record to be decided on and this one state.
     pub looked_at: LookedAt,
+    pub(crate) slot: u32,
+    /// The comparison with the record to be decided on, where it was made ahead.
+    pub(crate) compared: Option<&'a Comparison>,
+}
+
+impl<'a> Candidate<'a> {
+    /// A record that follows no other, and of which nobody has decided anything.
+    #[must_use]
+    pub fn new(record: Pseudonym, person: PersonId, features: &'a Features) -> Self {
+        let looked_at = LookedAt::No;
+        Self { record, person, follows: None, features, barred: false, looked_at, slot: 0, compared: None }
+    }
 }
 
 /// What a steward has seen of two records under one NHS number, when the number was released.
@@ -54,30 +69,40 @@ pub enum LookedAt {
 /// follows it turns the tie round: the person stays the same.
 #[derive(Default)]
 pub struct Index {
-    slots: Vec<Slot>,
-    by_record: Map<Pseudonym, u32>,
-    postings: Postings,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) by_record: Map<Pseudonym, u32>,
+    pub(crate) postings: Postings,
     /// Superseded NHS number -> the one that it was merged into.
     superseded: Map<NhsNumber, NhsNumber>,
     /// A record of each person; the others follow in [`Slot::next`].
-    persons: Map<PersonId, u32>,
-    /// Retired record -> survivor.
-    follows: Map<u32, u32>,
-    followers: Map<u32, List>,
+    pub(crate) persons: Map<PersonId, u32>,
+    ties: Ties,
     homes: Homes,
     /// Records that say when somebody was born.
     born: usize,
+    /// Times that a record was put; stays at the most.
+    changes: u32,
 }
 
 /// What a record says that is not there.
 static NOTHING: LazyLock<Features> = LazyLock::new(Features::default);
 
-struct Slot {
+pub(crate) struct Slot {
     record: Pseudonym,
-    features: Features,
+    pub(crate) features: Features,
     person: Option<PersonId>,
     /// Another record of the person, in a ring; itself where there is none.
     next: u32,
+    /// [`Index::changes`] when it was last put.
+    changed: u32,
+}
+
+impl Slot {
+    /// Reads the memory where it begins and where it ends.
+    #[inline]
+    pub(crate) fn touch(&self) -> u32 {
+        self.next ^ u32::from(self.features.birth.day)
+    }
 }
 
 impl Index {
@@ -114,19 +139,25 @@ impl Index {
         self.replace(slot, features, keys.as_slice());
     }
 
-    /// [`put`](Self::put) and [`candidates`](Self::candidates) at once, for a record that is to be decided on: what it says, and
-    /// whom to compare it with.
-    pub fn hear(&mut self, waiting: Waiting) -> (&Features, Vec<Candidate<'_>>, Setting) {
-        let Waiting { record, features, mut keys } = waiting;
-        let slot = self.slot_of(record);
-        let stated = features.nhs_number();
-        let features = self.current(features);
-        if features.nhs_number() != stated {
-            keys = all_keys(&features);
-        }
-        self.replace(slot, features, keys.as_slice());
+    /// [`put`](Self::put) and [`candidates`](Self::candidates) at once, for a record whose turn has come: what it says, and whom
+    /// to compare it with.
+    pub fn hear<'a>(&'a mut self, waiting: &'a mut Waiting) -> (&'a Features, Vec<Candidate<'a>>, Setting) {
+        let slot = self.put_waiting(waiting);
         let features = self.slots.get(slot as usize).map_or(LazyLock::force(&NOTHING), |held| &held.features);
-        (features, self.candidates_by(keys.as_slice()), self.setting())
+        (features, self.candidates_of(waiting), self.setting())
+    }
+
+    /// [`put`](Self::put) for a record that has waited.
+    pub(crate) fn put_waiting(&mut self, waiting: &mut Waiting) -> u32 {
+        let slot = self.slot_of(waiting.record());
+        let features = waiting.take_features(self);
+        self.replace(slot, features, waiting.keys());
+        slot
+    }
+
+    /// [`candidates`](Self::candidates) for a record that has waited and was put.
+    pub(crate) fn candidates_of<'a>(&'a self, waiting: &'a Waiting) -> Vec<Candidate<'a>> {
+        self.candidates_by(waiting.keys(), waiting.compared(self.setting()))
     }
 
     /// Among whom a record that was put is decided on.
@@ -153,13 +184,12 @@ impl Index {
     }
 
     fn current(&self, mut features: Features) -> Features {
-        if let Some(number) = features.nhs_number().filter(|number| self.superseded.contains_key(number)) {
-            features.set_number(self.resolve(number));
-        }
+        features.set_number(features.nhs_number().map(|number| self.counts_as(number)));
         features
     }
 
-    fn resolve(&self, mut number: NhsNumber) -> NhsNumber {
+    /// The number that an NHS number was merged into, through any number of mergers.
+    pub(crate) fn counts_as(&self, mut number: NhsNumber) -> NhsNumber {
         while let Some(next) = self.superseded.get(&number) {
             number = *next;
         }
@@ -170,12 +200,13 @@ impl Index {
     fn replace(&mut self, slot: u32, features: Features, new: &[u64]) {
         let Some(held) = self.slots.get(slot as usize) else { return };
         let old = all_keys(&held.features);
+        self.changes = self.changes.saturating_add(1);
         let homes = [household_key(&held.features), household_key(&features)];
         self.born -= usize::from(held.features.birth.is_told());
         self.born += usize::from(features.birth.is_told());
         self.counting(homes, |index| {
             if let Some(held) = index.slots.get_mut(slot as usize) {
-                held.features = features;
+                (held.features, held.changed) = (features, index.changes);
             }
             for key in old.as_slice().iter().filter(|key| !new.contains(key)) {
                 index.postings.remove(*key, slot);
@@ -231,7 +262,7 @@ impl Index {
     /// nothing happens: it goes where its survivor goes.
     pub fn link(&mut self, record: Pseudonym, person: PersonId) {
         let slot = self.slot_of(record);
-        if !self.follows.contains_key(&slot) {
+        if self.ties.survivor(slot).is_none() {
             self.move_to(slot, Some(person));
         }
     }
@@ -242,16 +273,7 @@ impl Index {
         if retired == survivor {
             return;
         }
-        let turned = self.leads_to(survivor, retired);
-        let above = self.untie(retired);
-        if turned {
-            // The survivor itself follows `retired`: it takes that place, and the person stays.
-            self.untie(survivor);
-            if let Some(above) = above {
-                self.tie(survivor, above);
-            }
-        }
-        self.tie(retired, survivor);
+        let turned = self.ties.merge(retired, survivor);
         if !turned {
             let person = self.person_at(survivor);
             self.move_to(retired, person);
@@ -261,7 +283,7 @@ impl Index {
     /// A record follows nobody any more; it stays with the person that it has, and those that follow it go with it.
     pub fn unmerge(&mut self, record: Pseudonym) {
         let slot = self.slot_of(record);
-        self.untie(slot);
+        self.ties.untie(slot);
     }
 
     /// The person a record belongs to; `None` before it is linked.
@@ -285,40 +307,28 @@ impl Index {
     /// All linked records of every person that shares a key with these features, in no stated order; itself included.
     #[must_use]
     pub fn candidates(&self, features: &Features) -> Vec<Candidate<'_>> {
-        self.candidates_by(all_keys(features).as_slice())
+        self.candidates_by(all_keys(features).as_slice(), None)
     }
 
-    fn candidates_by(&self, keys: &[u64]) -> Vec<Candidate<'_>> {
+    /// Times that a record was put.
+    pub(crate) fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    pub(crate) fn candidates_by<'a>(&'a self, keys: &[u64], compared: Option<&'a Compared>) -> Vec<Candidate<'a>> {
         let mut persons: Vec<(PersonId, u32)> = Vec::new();
         for slot in self.found_by(keys) {
             persons.extend(self.person_at(slot).map(|person| (person, slot)));
         }
         persons.sort_unstable();
         persons.dedup_by_key(|(person, _)| *person);
-        persons.iter().flat_map(|(_, slot)| self.ring(*slot)).filter_map(|slot| self.candidate(slot)).collect()
+        persons.iter().flat_map(|(_, slot)| self.ring(*slot)).filter_map(|slot| self.candidate(slot, compared)).collect()
     }
 
     /// The records under keys that are not skipped, some more than once.
-    fn found_by(&self, keys: &[u64]) -> impl Iterator<Item = u32> {
+    pub(crate) fn found_by(&self, keys: &[u64]) -> impl Iterator<Item = u32> {
         let found = |key: &u64| Some(self.postings.get(*key)).filter(|records| records.len() <= most_records(*key));
         keys.iter().filter_map(found).flatten()
-    }
-
-    /// Reads what deciding on these records will read, in steps: each depends on what the one before has brought, while
-    /// within a step nothing waits for anything else, so that the memory serves many readings at once. A record that has its
-    /// turn without this is decided on in the same way, and waits for each reading alone.
-    pub fn touch(&self, waiting: &[Waiting]) {
-        let keys = || waiting.iter().flat_map(|waiting| waiting.keys.as_slice());
-        black_box(keys().fold(0, |all, key| all ^ self.postings.touch_head(*key)));
-        for Waiting { record, .. } in waiting {
-            black_box(self.by_record.get(record));
-            black_box(self.persons.get(&PersonId::started_by(*record)));
-        }
-        black_box(keys().fold(0, |all, key| all ^ self.postings.touch_list(*key)));
-        let found = waiting.iter().flat_map(|waiting| self.found_by(waiting.keys.as_slice()));
-        let held: Vec<&Slot> = found.filter_map(|slot| self.slots.get(slot as usize)).collect();
-        black_box(held.iter().fold(0, |all, held| all ^ held.next ^ u32::from(held.features.birth.day)));
-        black_box(held.iter().fold(0, |all, held| all ^ held.features.touch()));
     }
 
     /// Whether two records share a key that is not skipped: whether one would have been compared with the other.
@@ -351,17 +361,11 @@ impl Index {
         self.postings.count(most_records)
     }
 
-    fn candidate(&self, slot: u32) -> Option<Candidate<'_>> {
+    fn candidate<'a>(&'a self, slot: u32, compared: Option<&'a Compared>) -> Option<Candidate<'a>> {
         let held = self.slots.get(slot as usize)?;
+        let compared = compared.and_then(|compared| compared.with(slot, held.changed));
         let follows = self.head_of(slot);
-        Some(Candidate {
-            record: held.record,
-            person: held.person?,
-            follows,
-            features: &held.features,
-            barred: false,
-            looked_at: LookedAt::No,
-        })
+        Some(Candidate { follows, slot, compared, ..Candidate::new(held.record, held.person?, &held.features) })
     }
 
     fn record_at(&self, slot: u32) -> Option<Pseudonym> {
@@ -377,48 +381,20 @@ impl Index {
         let next = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         let slot = *self.by_record.entry(record).or_insert(next);
         if slot == next {
-            self.slots.push(Slot { record, features: Features::default(), person: None, next: slot });
+            self.slots.push(Slot { record, features: Features::default(), person: None, next: slot, changed: 0 });
         }
         slot
     }
 
     fn head_of(&self, slot: u32) -> Option<Pseudonym> {
-        let mut head = *self.follows.get(&slot)?;
-        while let Some(next) = self.follows.get(&head) {
-            head = *next;
-        }
-        self.record_at(head)
-    }
-
-    fn leads_to(&self, mut from: u32, to: u32) -> bool {
-        while let Some(next) = self.follows.get(&from) {
-            if *next == to {
-                return true;
-            }
-            from = *next;
-        }
-        false
-    }
-
-    fn tie(&mut self, retired: u32, survivor: u32) {
-        self.follows.insert(retired, survivor);
-        add(&mut self.followers, Some(survivor), retired);
-    }
-
-    /// Takes a tie away and says where it led.
-    fn untie(&mut self, retired: u32) -> Option<u32> {
-        let survivor = self.follows.remove(&retired);
-        remove(&mut self.followers, survivor, retired);
-        survivor
+        self.ties.head(slot).and_then(|head| self.record_at(head))
     }
 
     /// Moves a record and all that follow it.
     fn move_to(&mut self, slot: u32, person: Option<PersonId>) {
         let mut moving = vec![slot];
         while let Some(slot) = moving.pop() {
-            if let Some(followers) = self.followers.get(&slot) {
-                moving.extend_from_slice(followers.as_slice());
-            }
+            moving.extend_from_slice(self.ties.followers(slot));
             let Some(held) = self.slots.get_mut(slot as usize) else { continue };
             let old = std::mem::replace(&mut held.person, person);
             if old != person {
@@ -477,45 +453,5 @@ impl Index {
 impl std::fmt::Debug for Index {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Index").field("records", &self.len()).field("persons", &self.persons()).finish()
-    }
-}
-
-/// Slots under one key: nearly always one.
-enum List {
-    One(u32),
-    Many(Vec<u32>),
-}
-
-impl List {
-    fn as_slice(&self) -> &[u32] {
-        match self {
-            Self::One(slot) => std::slice::from_ref(slot),
-            Self::Many(slots) => slots,
-        }
-    }
-}
-
-fn add<K: Eq + std::hash::Hash>(map: &mut Map<K, List>, key: Option<K>, slot: u32) {
-    let Some(key) = key else { return };
-    map.entry(key)
-        .and_modify(|list| match list {
-            List::One(first) => *list = List::Many(vec![*first, slot]),
-            List::Many(slots) => slots.push(slot),
-        })
-        .or_insert(List::One(slot));
-}
-
-fn remove<K: Eq + std::hash::Hash>(map: &mut Map<K, List>, key: Option<K>, slot: u32) {
-    let Some(key) = key else { return };
-    let is_empty = match map.get_mut(&key) {
-        Some(List::One(only)) => *only == slot,
-        Some(List::Many(slots)) => {
-            slots.retain(|held| *held != slot);
-            slots.is_empty()
-        }
-        None => false,
-    };
-    if is_empty {
-        map.remove(&key);
     }
 }

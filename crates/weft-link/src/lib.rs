@@ -49,6 +49,7 @@ mod register;
 mod rule;
 mod rules;
 mod setting;
+mod ties;
 mod waiting;
 
 pub use compare::Row;

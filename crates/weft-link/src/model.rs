@@ -217,14 +217,14 @@ impl Model {
     /// What the number of records known adds: 100 for each halving below that for which the threshold is made, less above it.
     #[must_use]
     pub fn population(&self, records: usize) -> i32 {
-        halvings(self.population_bits, bits(records).max(self.population_bits_min))
+        halvings(self.population_bits, power_of_two(records).max(self.population_bits_min))
     }
 
     /// The same for registered people of whom nothing agrees but name, birth date and sex: however few people a node knows,
     /// these are of a large population, and where it knows very many, strangers who share all that are among them.
     #[must_use]
     pub fn population_registered(&self, records: usize) -> i32 {
-        halvings(self.population_bits_registered, bits(records)).min(0)
+        halvings(self.population_bits_registered, power_of_two(records)).min(0)
     }
 
     /// What this outcome adds. Where names agree, the rarity of the name is added to it by the comparison.
@@ -274,7 +274,7 @@ fn weights(read: &BTreeMap<String, BTreeMap<String, i32>>) -> Result<[[i32; LEVE
 }
 
 /// The power of 2 that is not less.
-fn bits(records: usize) -> u32 {
+pub(crate) fn power_of_two(records: usize) -> u32 {
     usize::BITS - records.saturating_sub(1).leading_zeros()
 }
 

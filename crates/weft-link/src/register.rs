@@ -19,7 +19,7 @@ use weft_model::{
     proto::event::{Apart, RecordLinked},
 };
 
-use crate::{Features, Index, index::LookedAt};
+use crate::{Features, Index, Waiting, index::LookedAt};
 
 /// Who is who.
 #[derive(Debug, Default)]
@@ -67,6 +67,11 @@ impl Register {
     /// Remembers what a record is known to say.
     pub fn put(&mut self, record: Pseudonym, features: Features) {
         self.index.put(record, features);
+    }
+
+    /// The same for a record that has waited: [`rule`](Self::rule) it next.
+    pub fn hear(&mut self, waiting: &mut Waiting) {
+        self.index.put_waiting(waiting);
     }
 
     /// How many events of the identity stream have been taken in.

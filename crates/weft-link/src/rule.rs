@@ -5,7 +5,7 @@ use weft_model::{
     proto::event::{LinkMethod, NhsNumberSwitched, PersonsMerged, RecordLinked, ReviewAsked},
 };
 
-use crate::{Decision, Model, Outcome, Register, Row, decide};
+use crate::{Candidate, Decision, Features, Model, Outcome, Register, Row, Waiting, decide};
 
 /// The same number, another person to all appearance: the number is frozen.
 const OVERLAY: &str = "nhs-number-demographics-disagree";
@@ -23,13 +23,30 @@ impl Register {
     /// it is. A record that follows another is not decided on. The caller takes each event in once it has its offset.
     #[must_use]
     pub fn rule(&self, record: Pseudonym, id: &SourceRecordId, model: &Model) -> Vec<Payload> {
+        let Some(features) = self.index().features(record) else { return Vec::new() };
+        self.rule_among(self.index().candidates(features), (record, features), id, model)
+    }
+
+    /// The same for a record that has waited, was heard, and is looked ahead at, if it is, with the same model.
+    #[must_use]
+    pub fn rule_heard(&self, waiting: &Waiting, id: &SourceRecordId, model: &Model) -> Vec<Payload> {
+        let Some(features) = self.index().features(waiting.record()) else { return Vec::new() };
+        self.rule_among(self.index().candidates_of(waiting), (waiting.record(), features), id, model)
+    }
+
+    fn rule_among(
+        &self,
+        candidates: Vec<Candidate<'_>>,
+        (record, features): (Pseudonym, &Features),
+        id: &SourceRecordId,
+        model: &Model,
+    ) -> Vec<Payload> {
         if self.index().survivor_of(record).is_some() {
             return Vec::new();
         }
-        let Some(decision) = self.decision(record, self.index().person_of(record), model) else { return Vec::new() };
+        let decision = self.decision(candidates, (record, features), self.index().person_of(record), model);
         let mut events = Vec::new();
-        let number = self.index().features(record).and_then(crate::Features::nhs_number);
-        if let Some(number) = number
+        if let Some(number) = features.nhs_number()
             && decision.review.contains(&OVERLAY)
             && !self.is_frozen(number)
         {
@@ -52,7 +69,10 @@ impl Register {
         records.retain(|record| {
             self.index().survivor_of(*record).is_none()
                 && !self.is_held(*record)
-                && self.decision(*record, None, model).is_some_and(|decision| decision.person == joined)
+                && self.index().features(*record).is_some_and(|features| {
+                    let candidates = self.index().candidates(features);
+                    self.decision(candidates, (*record, features), None, model).person == joined
+                })
         });
         (left != joined && !records.is_empty()).then(|| self.joined(joined, left, &records, model))
     }
@@ -78,9 +98,13 @@ impl Register {
     }
 
     /// What the scores say, as far as stewards and senders leave it to them.
-    fn decision(&self, record: Pseudonym, current: Option<PersonId>, model: &Model) -> Option<Decision> {
-        let features = self.index().features(record)?;
-        let mut candidates = self.index().candidates(features);
+    fn decision(
+        &self,
+        mut candidates: Vec<Candidate<'_>>,
+        (record, features): (Pseudonym, &Features),
+        current: Option<PersonId>,
+        model: &Model,
+    ) -> Decision {
         for candidate in &mut candidates {
             candidate.barred = self.is_apart(record, candidate.person);
             candidate.looked_at = self.looked_at(features.nhs_number(), record, candidate.record);
@@ -118,7 +142,7 @@ impl Register {
                 decision.refuse(FROZEN, record, current, model);
             }
         }
-        Some(decision)
+        decision
     }
 
     /// A person that the scores would join and must not: whom a steward has decided about, a score joins with nobody. With

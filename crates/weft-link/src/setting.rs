@@ -5,7 +5,7 @@
 //! that nobody has registered, what those have in common who share a home and a family name. The counts are a function of
 //! what the records say: they do not depend on what was linked, nor on the order of arrival.
 
-use crate::{Features, compare::births, field::Level, names::in_use, places::streets};
+use crate::{Features, compare::births, field::Level, model::power_of_two, names::in_use, places::streets};
 
 /// What is known of the place where records are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,14 @@ pub struct Setting {
     pub households: bool,
     /// Whether records say when people were born. Where none does, nobody could tell parent and child of one name apart.
     pub births: bool,
+}
+
+impl Setting {
+    /// True where every comparison comes out the same in both: the number of records counts by its power of two.
+    pub(crate) fn weighs_like(self, other: Self) -> bool {
+        let told = |setting: Self| (power_of_two(setting.records), setting.households, setting.births);
+        told(self) == told(other)
+    }
 }
 
 /// Counts over homes: over records that say the same family name and house.

@@ -39,7 +39,7 @@ proptest! {
         let all: Vec<Features> = lines.iter().map(|l| features(l)).collect();
         let candidate = |n: usize| {
             let person = first_person(record(persons[n]));
-            all.get(n).map(|features| Candidate { record: record(n as u8), person, follows: None, features, barred: false, looked_at: LookedAt::No })
+            all.get(n).map(|features| Candidate::new(record(n as u8), person, features))
         };
         let sorted: Vec<_> = (1..8).filter_map(candidate).collect();
         let shuffled: Vec<_> = order.into_iter().filter_map(candidate).collect();
@@ -57,7 +57,7 @@ proptest! {
         let number = digit.to_string().repeat(10);
         let with = |line: &str| features(&format!("{number}|{}", line.split_once('|').unwrap().1));
         let (one, other) = (with(&one), with(&other));
-        let held = Candidate { record: record(1), person: PersonId([1; 16]), follows: None, features: &one, barred: false, looked_at: LookedAt::No };
+        let held = Candidate::new(record(1), PersonId([1; 16]), &one);
         let decision = decide(record(2), &other, None, &[held], Setting { records: 0, households: false, births: true }, &MODEL);
         prop_assert_ne!(decision.method, LinkMethod::NhsNumberCrossCheck);
     }

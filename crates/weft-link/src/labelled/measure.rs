@@ -91,7 +91,8 @@ pub fn run(records: &[Record], options: &Options, model: &Model) -> Run {
     let pseudonyms: Vec<Pseudonym> = records.iter().map(Record::pseudonym).collect();
     for (record, pseudonym) in records.iter().zip(&pseudonyms) {
         let features = Features::from_demographics(&record.demographics, options);
-        let (features, candidates, setting) = index.hear(Waiting::new(*pseudonym, features));
+        let mut waiting = Waiting::new(*pseudonym, features);
+        let (features, candidates, setting) = index.hear(&mut waiting);
         let decision = decide(*pseudonym, features, None, &candidates, setting, model);
         index.apply(*pseudonym, &decision);
         decisions.push(decision);
