@@ -58,7 +58,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let at =
         |share: f64| micros.get((micros.len() as f64 * share) as usize).map_or(0.0, |tenths| f64::from(*tenths) / 10.0);
     println!("{records} records of {} people, {} persons", population.len(), index.persons());
-    println!("each {:.2} us: reading {:.2}, looking ahead {:.2}, deciding {:.2}", each.iter().sum::<f64>(), each[0], each[1], each[2]);
+    println!(
+        "each {:.2} us: reading {:.2}, looking ahead {:.2}, deciding {:.2}",
+        each.iter().sum::<f64>(),
+        each[0],
+        each[1],
+        each[2]
+    );
     println!(
         "{:.0} records per second of CPU; deciding p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us",
         records as f64 / seconds,

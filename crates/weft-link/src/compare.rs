@@ -38,6 +38,8 @@ pub(crate) struct Comparison {
     pub(crate) levels: [Level; FIELDS],
     weights: [i32; FIELDS],
     rules: [Option<Row>; RULES_MAX],
+    /// The sum of all these weights.
+    score: i64,
     /// Of the NHS number's cross-check; says nothing where the numbers do not agree.
     pub(crate) check: Check,
 }
@@ -58,8 +60,7 @@ const NEAR_MIN: i32 = 1200;
 
 impl Comparison {
     pub(crate) fn score(&self) -> i64 {
-        let rules = self.rules.iter().flatten().map(|rule| i64::from(rule.weight));
-        self.weights.iter().map(|weight| i64::from(*weight)).chain(rules).sum()
+        self.score
     }
 
     pub(crate) fn level(&self, field: Field) -> Level {
@@ -72,6 +73,7 @@ impl Comparison {
 
     fn set(&mut self, field: Field, level: Level, weight: i32) {
         if let (Some(to), Some(held)) = (self.levels.get_mut(field as usize), self.weights.get_mut(field as usize)) {
+            self.score += i64::from(weight) - i64::from(*held);
             (*to, *held) = (level, weight);
         }
     }
@@ -80,6 +82,7 @@ impl Comparison {
     pub(crate) fn add(&mut self, name: &'static str, level: &'static str, weight: i32) {
         if let Some(free) = self.rules.iter_mut().find(|rule| rule.is_none()) {
             *free = Some(Row { field: name, level, weight });
+            self.score += i64::from(weight);
         }
     }
 
@@ -119,6 +122,7 @@ pub(crate) fn compare(a: &Features, b: &Features, setting: Setting, model: &Mode
         levels: [Level::Absent; FIELDS],
         weights: [0; FIELDS],
         rules: [None; RULES_MAX],
+        score: 0,
         check: Check::Unchecked,
     };
     let NameLevels { family, given, middle } = names::compare(a, b, model);

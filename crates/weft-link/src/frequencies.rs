@@ -1,6 +1,8 @@
 //! How rare names are: a frozen table, so that a decision is the same whoever else is known.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::sync::LazyLock;
+
+use crate::map::Map;
 
 /// Name and version of the table; written into every model file that counts on it.
 pub const FREQUENCIES: &str = "names/1";
@@ -18,14 +20,14 @@ pub(crate) enum Kind {
 }
 
 struct Table {
-    family: HashMap<&'static str, i32>,
-    given: HashMap<&'static str, i32>,
+    family: Map<&'static str, i32>,
+    given: Map<&'static str, i32>,
     /// For the names that are not listed: family, given.
     others: (i32, i32),
 }
 
 static NAMES: LazyLock<Table> = LazyLock::new(|| {
-    let mut table = Table { family: HashMap::new(), given: HashMap::new(), others: (BITS_MAX, BITS_MAX) };
+    let mut table = Table { family: Map::default(), given: Map::default(), others: (BITS_MAX, BITS_MAX) };
     for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
         let mut cells = line.split('\t');
         let (Some(kind), Some(bits), Some(names)) = (cells.next(), cells.next(), cells.next()) else { continue };

@@ -316,13 +316,18 @@ impl Index {
     }
 
     pub(crate) fn candidates_by<'a>(&'a self, keys: &[u64], compared: Option<&'a Compared>) -> Vec<Candidate<'a>> {
-        let mut persons: Vec<(PersonId, u32)> = Vec::new();
-        for slot in self.found_by(keys) {
-            persons.extend(self.person_at(slot).map(|person| (person, slot)));
-        }
+        let mut found: Vec<u32> = self.found_by(keys).collect();
+        found.sort_unstable();
+        found.dedup();
+        let mut persons: Vec<(PersonId, u32)> =
+            found.iter().filter_map(|slot| Some((self.person_at(*slot)?, *slot))).collect();
         persons.sort_unstable();
         persons.dedup_by_key(|(person, _)| *person);
-        persons.iter().flat_map(|(_, slot)| self.ring(*slot)).filter_map(|slot| self.candidate(slot, compared)).collect()
+        persons
+            .iter()
+            .flat_map(|(_, slot)| self.ring(*slot))
+            .filter_map(|slot| self.candidate(slot, compared))
+            .collect()
     }
 
     /// The records under keys that are not skipped, some more than once.

@@ -1,8 +1,11 @@
 //! Forms of one given name.
 
-use std::{cmp::Reverse, collections::HashMap, sync::LazyLock};
+use std::{cmp::Reverse, sync::LazyLock};
 
-use crate::frequencies::{Kind, bits};
+use crate::{
+    frequencies::{Kind, bits},
+    map::Map,
+};
 
 const TABLE: &str = include_str!("../../../schemas/linkage/forms-1.tsv");
 
@@ -20,8 +23,8 @@ pub(crate) fn shared_form(one: &str, other: &str) -> Option<&'static str> {
 }
 
 /// What each name of the table may stand for, the likeliest first, itself last.
-static FORMS: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
-    let mut forms: HashMap<&'static str, Vec<&'static str>> = HashMap::new();
+static FORMS: LazyLock<Map<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
+    let mut forms: Map<&'static str, Vec<&'static str>> = Map::default();
     for (formal, short) in rows() {
         for short in short.split(' ') {
             forms.entry(short).or_default().push(formal);

@@ -48,19 +48,26 @@ pub(crate) fn distance(one: &str, other: &str, most: usize) -> usize {
         return most + 1;
     }
     let (mut a, mut b) = ([0u32; LETTERS_MAX], [0u32; LETTERS_MAX]);
-    let (n, m) = (letters(one, &mut a), letters(other, &mut b));
-    if n.abs_diff(m) > most {
+    let ((n, some), (m, others)) = (letters(one, &mut a), letters(other, &mut b));
+    // Each letter that the other has not got was dropped or replaced: so most of what has nothing in common is told apart.
+    let missing = (some & !others).count_ones().max((others & !some).count_ones());
+    if n.abs_diff(m) > most || missing as usize > most {
         return most + 1;
     }
     let mut before = [0usize; LETTERS_MAX + 1];
     let mut above: [usize; LETTERS_MAX + 1] = std::array::from_fn(|i| i);
     let mut last = 0;
     for (i, x) in a.iter().take(n).enumerate() {
-        let mut row = [0usize; LETTERS_MAX + 1];
-        row[0] = i + 1;
-        let (mut left, mut least) = (i + 1, i + 1);
-        let mut previous = 0;
-        for (j, y) in b.iter().take(m).enumerate() {
+        // What is further from the diagonal than `most` is more than `most` apart.
+        let from = i.saturating_sub(most);
+        let mut row = [most + 1; LETTERS_MAX + 1];
+        let mut left = if from == 0 { i + 1 } else { most + 1 };
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+        let (mut least, mut previous) =
+            (left, from.checked_sub(1).and_then(|at| b.get(at)).copied().unwrap_or_default());
+        for (j, y) in b.iter().enumerate().take((i + most + 1).min(m)).skip(from) {
             let corner = above.get(j).copied().unwrap_or_default();
             let up = above.get(j + 1).copied().unwrap_or_default();
             let mut cost = (corner + usize::from(x != y)).min(up + 1).min(left + 1);
@@ -80,18 +87,50 @@ pub(crate) fn distance(one: &str, other: &str, most: usize) -> usize {
     above.get(m).copied().unwrap_or_default().min(most + 1)
 }
 
-fn letters(text: &str, into: &mut [u32; LETTERS_MAX]) -> usize {
-    let mut count = 0;
+/// How many letters there are, and which: a bit for each, that it shares with those sixty-four further on.
+fn letters(text: &str, into: &mut [u32; LETTERS_MAX]) -> (usize, u64) {
+    let (mut count, mut all) = (0, 0);
     for (to, from) in into.iter_mut().zip(text.chars()) {
         *to = u32::from(from);
+        all |= 1 << (*to % 64);
         count += 1;
     }
-    count
+    (count, all)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// By the book, cell after cell.
+    fn whole_distance(one: &str, other: &str) -> usize {
+        let (a, b): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+        let mut cells = vec![vec![0; b.len() + 1]; a.len() + 1];
+        for i in 0..=a.len() {
+            for j in 0..=b.len() {
+                cells[i][j] = if i == 0 || j == 0 {
+                    i + j
+                } else {
+                    let replaced = cells[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                    replaced.min(cells[i - 1][j] + 1).min(cells[i][j - 1] + 1)
+                };
+                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                    cells[i][j] = cells[i][j].min(cells[i - 2][j - 2] + 1);
+                }
+            }
+        }
+        cells[a.len()][b.len()]
+    }
+
+    proptest! {
+        /// Few letters, two of which share a bit.
+        #[test]
+        fn distance_is_that_of_the_book_up_to_the_most(one in "[ABCDE\u{81}é]{0,12}", other in "[ABCDE\u{81}é]{0,12}", most in 0usize..5) {
+            prop_assert_eq!(distance(&one, &other, most), whole_distance(&one, &other).min(most + 1));
+        }
+    }
 
     #[test]
     fn soundex_is_the_usual_one() {

@@ -6,7 +6,7 @@ mod people;
 
 use people::{DEMO, MODEL, features, record};
 use proptest::{collection::vec, prelude::*, sample::select};
-use weft_link::{Candidate, Features, Index, LinkMethod, LookedAt, Setting, decide, first_person};
+use weft_link::{Candidate, Features, Index, LinkMethod, Setting, decide, first_person};
 use weft_model::{
     PersonId,
     proto::event::{Address, Demographics, Identifier, IdentifierKind, Name, When},

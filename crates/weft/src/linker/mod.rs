@@ -11,6 +11,7 @@
 //! after it that did not know of it: the fold of the log ranks them, and the linker takes in what it finds there.
 
 mod again;
+pub(crate) mod ahead;
 pub(crate) mod deciding;
 pub(crate) mod redo;
 

@@ -1,6 +1,6 @@
 //! `weft bench link`: records of a generated population decided on as they arrive, with and without writing each decision to
 //! the log. What is counted is reading the demographics, finding, comparing, deciding and remembering; making the records
-//! is not. The truth is known, so the figures tell too how well it was done.
+//! is not. Records that have arrived are looked ahead at together, as the linker does it. The truth is known, so the figures tell too how well it was done.
 
 mod score;
 
@@ -19,7 +19,11 @@ use weft_model::{Clock, Payload, Position, Pseudonym, SourceRecordId, Stream};
 use weft_synth::{Linkage, LinkageRecord};
 
 use super::{Common, Figures, bed};
-use crate::{linker::deciding::Decided, stores, system::SystemClock};
+use crate::{
+    linker::{ahead, deciding::Decided},
+    stores,
+    system::SystemClock,
+};
 use score::Truth;
 
 #[derive(Debug, Args)]
@@ -30,37 +34,35 @@ pub(crate) struct Options {
     /// Records whose decisions are written to the log as well, after those that are not; 0 for none
     #[arg(long, default_value_t = 50_000)]
     logged: u64,
+    /// Threads that look ahead
+    #[arg(long, default_value_t = ahead::threads())]
+    threads: usize,
     #[command(flatten)]
     pub(crate) common: Common,
 }
 
 /// Records that are made together, and decisions that are appended together.
-const BATCH: usize = 1000;
+const BATCH: usize = 4 * ahead::PARTS * TOGETHER;
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
     let population = Linkage::generate(options.common.seed, options.people as usize);
     let mut truth = Truth::new(&population);
     let before = bed::resident_bytes(std::process::id())?;
-    let mut linker = Linker::new()?;
+    let mut linker = Linker::new(options.threads)?;
     let mut records = population.records();
-    let mut on_cpu = Duration::ZERO;
-    let this_thread = Path::new("/proc/thread-self");
     loop {
         // Made beforehand, a few at a time: there may be millions.
         let batch: Vec<LinkageRecord> = records.by_ref().take(BATCH).collect();
         if batch.is_empty() {
             break;
         }
-        let start = bed::on_cpu_time(this_thread)?;
-        let decisions = linker.hear(&batch);
-        on_cpu += bed::on_cpu_time(this_thread)?.saturating_sub(start);
+        let decisions = linker.hear(&batch)?;
         batch.iter().zip(&decisions).for_each(|(record, decision)| truth.hear(record, decision));
     }
     let index_bytes = bed::resident_bytes(std::process::id())?.saturating_sub(before).saturating_sub(truth.bytes());
     figures.add("people", population.len() as f64, "");
     linker.tell(&mut figures);
-    figures.add("records_per_second_of_cpu", truth.records() as f64 / on_cpu.as_secs_f64(), "1/s");
     figures.add("index_bytes", index_bytes as f64, "B");
     truth.tell(&linker.index, &population, &mut figures)?;
     if options.logged > 0 {
@@ -77,13 +79,13 @@ async fn logged(options: &Options, population: &Linkage, figures: &mut Figures) 
     let log = stores::open_log(&site.config).await?;
     let records: Vec<LinkageRecord> =
         population.records().take(usize::try_from(options.logged).unwrap_or(usize::MAX)).collect();
-    let mut linker = Linker::new()?;
+    let mut linker = Linker::new(options.threads)?;
     let start = Instant::now();
     let mut offset = 0;
     let mut writing: Option<JoinHandle<_>> = None;
     for batch in records.chunks(BATCH) {
         let mut drafts = Vec::with_capacity(batch.len());
-        for (record, decision) in batch.iter().zip(linker.hear(batch)) {
+        for (record, decision) in batch.iter().zip(linker.hear(batch)?) {
             drafts.push(draft(record, decision, Stream::Feed.partition(0).at(offset)));
             offset += 1;
         }
@@ -117,52 +119,78 @@ fn draft(record: &LinkageRecord, decision: Decision, cause: Position) -> Draft {
 struct Linker {
     index: Index,
     model: Model,
+    threads: usize,
     heard: u64,
     took: Duration,
+    /// On processors, of all threads that look ahead.
+    ahead_on_cpu: Duration,
+    deciding_on_cpu: Duration,
     nanos: Histogram<u32>,
     candidates: u64,
 }
 
+/// Records that are looked ahead at together.
+struct Part<'a> {
+    records: &'a [LinkageRecord],
+    waiting: Vec<Waiting>,
+    took: Duration,
+}
+
 impl Linker {
-    fn new() -> anyhow::Result<Self> {
+    fn new(threads: usize) -> anyhow::Result<Self> {
         Ok(Self {
             index: Index::new(),
             model: Model::shipped().context("the model that ships")?,
+            threads,
             heard: 0,
             took: Duration::ZERO,
+            ahead_on_cpu: Duration::ZERO,
+            deciding_on_cpu: Duration::ZERO,
             nanos: Histogram::new_with_bounds(1, 10_000_000_000, 3)?,
             candidates: 0,
         })
     }
 
-    /// Records that have arrived; a few at a time are read before the first of them is decided on.
-    fn hear(&mut self, records: &[LinkageRecord]) -> Vec<Decision> {
-        let options = weft_link::Options { test_numbers_are_evidence: true };
+    /// Records that have arrived; many are read and looked ahead at before the first of them is decided on.
+    fn hear(&mut self, records: &[LinkageRecord]) -> anyhow::Result<Vec<Decision>> {
+        let this_thread = Path::new("/proc/thread-self");
         let mut decisions = Vec::with_capacity(records.len());
-        for records in records.chunks(TOGETHER) {
+        for records in records.chunks(ahead::PARTS * TOGETHER) {
             let start = Instant::now();
-            let read = |record: &LinkageRecord| Features::from_demographics(&record.demographics, &options);
-            let waiting: Vec<Waiting> = records.iter().map(|r| Waiting::new(pseudonym(r), read(r))).collect();
-            self.index.touch(&waiting);
-            let reading = start.elapsed();
-            self.took += reading;
-            let share = reading / u32::try_from(records.len()).unwrap_or(u32::MAX);
-            decisions.extend(waiting.into_iter().map(|waiting| self.decide(waiting, share)));
+            let part = |records| Part { records, waiting: Vec::new(), took: Duration::ZERO };
+            let mut parts: Vec<Part<'_>> = records.chunks(TOGETHER).map(part).collect();
+            ahead::each(&mut parts, self.threads, |part| self.look_ahead(part));
+            let on_cpu = bed::on_cpu_time(this_thread)?;
+            for Part { waiting, took, .. } in parts {
+                self.ahead_on_cpu += took;
+                let share = took / u32::try_from(waiting.len()).unwrap_or(u32::MAX);
+                decisions.extend(waiting.into_iter().map(|waiting| self.decide(waiting, share)));
+            }
+            self.deciding_on_cpu += bed::on_cpu_time(this_thread)?.saturating_sub(on_cpu);
+            self.took += start.elapsed();
         }
-        decisions
+        Ok(decisions)
     }
 
-    /// Decides on a record, of whose time reading it took this share.
-    fn decide(&mut self, waiting: Waiting, reading: Duration) -> Decision {
+    fn look_ahead(&self, part: &mut Part<'_>) {
+        let start = Instant::now();
+        let options = weft_link::Options { test_numbers_are_evidence: true };
+        let read = |record: &LinkageRecord| Features::from_demographics(&record.demographics, &options);
+        part.waiting = part.records.iter().map(|record| Waiting::new(pseudonym(record), read(record))).collect();
+        self.index.look_ahead(&mut part.waiting, &self.model);
+        part.took = start.elapsed();
+    }
+
+    /// Decides on a record, on whose behalf this was spent before its turn.
+    fn decide(&mut self, mut waiting: Waiting, before: Duration) -> Decision {
         let start = Instant::now();
         let record = waiting.record();
-        let (features, candidates, setting) = self.index.hear(waiting);
+        let (features, candidates, setting) = self.index.hear(&mut waiting);
         let decision = weft_link::decide(record, features, None, &candidates, setting, &self.model);
         self.index.apply(record, &decision);
-        let took = start.elapsed();
+        let took = before + start.elapsed();
         self.heard += 1;
-        self.took += took;
-        self.nanos.saturating_record(u64::try_from((reading + took).as_nanos()).unwrap_or(u64::MAX));
+        self.nanos.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         self.candidates += u64::from(decision.candidates);
         decision
     }
@@ -173,6 +201,9 @@ impl Linker {
         let (keys, skipped) = self.index.keys();
         figures.add("records", records, "");
         figures.add("records_per_second", records / self.took.as_secs_f64(), "1/s");
+        let (ahead, deciding) = (self.ahead_on_cpu.as_secs_f64(), self.deciding_on_cpu.as_secs_f64());
+        figures.add("looking_ahead", ahead * 1e6 / records, "us");
+        figures.add("deciding", deciding * 1e6 / records, "us");
         figures.add("p50", micros(0.5), "us");
         figures.add("p99", micros(0.99), "us");
         figures.add("candidates_per_record", self.candidates as f64 / records, "");

@@ -34,10 +34,6 @@ impl Truth {
         }
     }
 
-    pub(super) fn records(&self) -> usize {
-        self.records.len()
-    }
-
     /// Memory that only scoring needs.
     pub(super) fn bytes(&self) -> u64 {
         (self.records.capacity() * size_of::<(u32, u8)>()) as u64
