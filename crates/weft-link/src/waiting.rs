@@ -105,9 +105,10 @@ impl Compared {
 impl Index {
     /// Works out what can be known of some records before the turn of each, which `model` is to decide on. Best for
     /// [`TOGETHER`] records at a time.
-    pub fn look_ahead(&self, waiting: &mut [Waiting], model: &Model) {
+    pub fn look_ahead<'a>(&self, waiting: impl IntoIterator<Item = &'a mut Waiting>, model: &Model) {
+        let mut waiting: Vec<&mut Waiting> = waiting.into_iter().collect();
         waiting.iter_mut().for_each(|waiting| waiting.count_as(self));
-        self.touch(waiting);
+        self.touch(&waiting);
         let (setting, as_of) = (self.setting(), self.changes());
         for waiting in waiting {
             let others = self.candidates_by(waiting.keys(), None);
@@ -121,8 +122,8 @@ impl Index {
 
     /// Reads what comparing and deciding will read, in steps: each depends on what the one before has brought, while within a
     /// step nothing waits for anything else, so that the memory serves many readings at once.
-    fn touch(&self, waiting: &[Waiting]) {
-        let keys = || waiting.iter().flat_map(Waiting::keys);
+    fn touch(&self, waiting: &[&mut Waiting]) {
+        let keys = || waiting.iter().flat_map(|waiting| waiting.keys());
         black_box(keys().fold(0, |all, key| all ^ self.postings.touch_head(*key)));
         for Waiting { record, .. } in waiting {
             black_box(self.by_record.get(record));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use anyhow::Context;
 use prost::Message;
-use weft_link::{Features, Model, Options, Register};
+use weft_link::{Features, Model, Options, Register, Waiting};
 use weft_log::{Draft, Same};
 use weft_model::{
     Event, NhsNumber, Payload, PersonId, Position, Pseudonym, SourceRecordId, Verdict,
@@ -51,6 +51,29 @@ pub(crate) struct Deciding {
     pseudonym: Box<dyn Fn(&SourceRecordId) -> Pseudonym + Send + Sync>,
 }
 
+/// A message that waits for its turn.
+pub(crate) struct Arrived<'a> {
+    pub(crate) position: Position,
+    pub(crate) event: &'a Event,
+    /// Whether test NHS numbers count.
+    pub(crate) demo: bool,
+    /// What [`Deciding::look_ahead`] has found. It holds as long as no other message about its record comes first, and the model
+    /// stays.
+    pub(crate) foreseen: Option<Foreseen>,
+}
+
+/// What a message says that is new, if it does.
+pub(crate) struct Foreseen(Option<News>);
+
+/// What a record is known to say with a message folded in.
+struct News {
+    /// Of what the message says by itself.
+    hash: u64,
+    said_us: i64,
+    said: Demographics,
+    waiting: Waiting,
+}
+
 /// What is kept of a record between messages.
 struct Held {
     /// The encoded [`Demographics`] of the message that was folded in last, hashed: most messages say nothing new.
@@ -83,24 +106,50 @@ impl Deciding {
     /// What an accepted message makes necessary: what its sender says of two of its records, and a decision where the
     /// record is new or says something new. All of it is taken in.
     pub(crate) fn hear(&mut self, event: &Event, demo: bool) -> anyhow::Result<Vec<Decided>> {
-        self.hear_and(event, demo, false)
+        self.hear_and(event, self.foresee(event, demo), false)
+    }
+
+    /// The same for a message that has waited.
+    pub(crate) fn hear_waiting(&mut self, message: Arrived<'_>) -> anyhow::Result<Vec<Decided>> {
+        let Arrived { event, demo, foreseen, .. } = message;
+        match foreseen {
+            Some(Foreseen(news)) => self.hear_and(event, news, false),
+            None => self.hear(event, demo),
+        }
     }
 
     /// The same for a message on which the log has a decision: it is decided on also where it says nothing new. A linker that
     /// was started again takes the first word about each record for news.
     pub(crate) fn hear_again(&mut self, event: &Event, demo: bool) -> anyhow::Result<Vec<Decided>> {
-        self.hear_and(event, demo, true)
+        self.hear_and(event, self.foresee(event, demo), true)
     }
 
-    fn hear_and(&mut self, event: &Event, demo: bool, decide: bool) -> anyhow::Result<Vec<Decided>> {
+    /// Works out what can be known of messages while others are before them, on any number of threads. They are to be the first
+    /// about each record of those that wait.
+    pub(crate) fn look_ahead<'a, 'b: 'a>(&self, messages: impl Iterator<Item = &'a mut Arrived<'b>>) {
+        let mut waiting = Vec::new();
+        for message in messages {
+            let foreseen = message.foreseen.insert(Foreseen(self.foresee(message.event, message.demo)));
+            waiting.extend(foreseen.0.as_mut().map(|news| &mut news.waiting));
+        }
+        self.register.index().look_ahead(waiting, &self.model);
+    }
+
+    fn hear_and(&mut self, event: &Event, news: Option<News>, decide: bool) -> anyhow::Result<Vec<Decided>> {
         let mut decided = Vec::new();
         let (Some(pseudonym), Some((record, message))) = (event.header.pseudonym(), accepted(event)) else {
             return Ok(decided);
         };
-        if self.learn((record, pseudonym), demo, &said(message), said_us(event, message)) || decide {
-            for payload in self.register.rule(pseudonym, record, &self.model) {
-                self.add(pseudonym, payload, &mut decided)?;
+        let made = match news {
+            Some(news) => {
+                let waiting = self.learn(record, news);
+                self.register.rule_heard(&waiting, record, &self.model)
             }
+            None if decide => self.register.rule(pseudonym, record, &self.model),
+            None => Vec::new(),
+        };
+        for payload in made {
+            self.add(pseudonym, payload, &mut decided)?;
         }
         // A merged record is to be used no more, a moved one (A43) is: both go where this record goes.
         let follows = [
@@ -217,51 +266,54 @@ impl Deciding {
         }
     }
 
-    /// Folds in what a message says of a record. True where the record is new or linking may now see it otherwise.
-    fn learn(
-        &mut self,
-        (id, pseudonym): (&SourceRecordId, Pseudonym),
-        demo: bool,
-        said: &Demographics,
-        said_us: i64,
-    ) -> bool {
+    /// What a message would make known of its record; `None` where linking would see nothing new.
+    fn foresee(&self, event: &Event, demo: bool) -> Option<News> {
+        let (pseudonym, (_, message)) = (event.header.pseudonym()?, accepted(event)?);
+        self.news(pseudonym, demo, &said(message), said_us(event, message))
+    }
+
+    fn news(&self, pseudonym: Pseudonym, demo: bool, said: &Demographics, said_us: i64) -> Option<News> {
         let said = for_linking(said);
         let hash = hash(&said.encode_to_vec());
         let mut fold = Demographics::default();
         if let Some(held) = self.records.get(&pseudonym) {
             if held.last_said == hash || said_us < held.said_us {
-                return false;
+                return None;
             }
             fold = held.read().said.unwrap_or_default();
         }
         fold.update(&said);
-        self.put(pseudonym, demo, &fold);
-        let kept = Kept { id: Some(id.clone()), said: Some(fold) }.encode_to_vec().into_boxed_slice();
-        self.records.insert(pseudonym, Held { last_said: hash, said_us, kept });
-        true
+        let features = Features::from_demographics(&fold, &Options { test_numbers_are_evidence: demo });
+        Some(News { hash, said_us, said: fold, waiting: Waiting::new(pseudonym, features) })
+    }
+
+    /// Takes in what is new of a record.
+    fn learn(&mut self, id: &SourceRecordId, news: News) -> Waiting {
+        let News { hash, said_us, said, mut waiting } = news;
+        self.register.hear(&mut waiting);
+        let kept = Kept { id: Some(id.clone()), said: Some(said) }.encode_to_vec().into_boxed_slice();
+        self.records.insert(waiting.record(), Held { last_said: hash, said_us, kept });
+        waiting
     }
 
     /// Learns from a message that was decided on already.
     pub(crate) fn learn_from(&mut self, event: &Event, demo: bool) {
-        if let (Some(pseudonym), Some((record, message))) = (event.header.pseudonym(), accepted(event)) {
-            self.learn((record, pseudonym), demo, &said(message), said_us(event, message));
+        if let (Some(news), Some((record, _))) = (self.foresee(event, demo), accepted(event)) {
+            self.learn(record, news);
         }
     }
 
     /// Learns what a read model has of a record.
     pub(crate) fn restore(
         &mut self,
-        record: (&SourceRecordId, Pseudonym),
+        (id, pseudonym): (&SourceRecordId, Pseudonym),
         demo: bool,
         demographics: &Demographics,
         said_us: i64,
     ) {
-        self.learn(record, demo, demographics, said_us);
-    }
-
-    fn put(&mut self, pseudonym: Pseudonym, demo: bool, fold: &Demographics) {
-        let options = Options { test_numbers_are_evidence: demo };
-        self.register.put(pseudonym, Features::from_demographics(fold, &options));
+        if let Some(news) = self.news(pseudonym, demo, demographics, said_us) {
+            self.learn(id, news);
+        }
     }
 
     fn merge(

@@ -16,7 +16,7 @@ pub(crate) mod deciding;
 pub(crate) mod redo;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -30,14 +30,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use weft_link::Model;
+use weft_link::{Model, TOGETHER};
 use weft_log::{AppendError, Draft, OpenError, ReadLimit, Receipt, SharedLog};
 use weft_model::{Clock, Cut, Event, Partition, Payload, Position, Stream, proto::event::Demographics};
 use weft_readmodel::ReadModel;
 use weft_translate::Profile;
 
 pub(crate) use again::run;
-use deciding::{Deciding, accepted};
+use deciding::{Arrived, Deciding, accepted};
 
 /// Everything that the role needs.
 pub(crate) struct Linker {
@@ -53,6 +53,8 @@ pub(crate) struct Linker {
     next_identity: u64,
     /// How many messages have been decided on, told to whoever waits for it.
     place: watch::Sender<u64>,
+    /// On which messages are looked ahead at.
+    threads: usize,
 }
 
 /// How often the linker's place is stored. After a crash it decides again from there, which adds nothing.
@@ -78,7 +80,8 @@ impl Linker {
         let deciding =
             Deciding::new(Model::shipped().context("the model that ships")?, move |record| names.pseudonym(record));
         let snapshot = model.linking_snapshot(&Cut(next.clone())).await?;
-        let mut linker = Self { log, model, clock, deciding, demo: HashMap::new(), next, next_identity: 0, place };
+        let (demo, threads) = (HashMap::new(), ahead::threads());
+        let mut linker = Self { log, model, clock, deciding, demo, next, next_identity: 0, place, threads };
         let identity_size = snapshot.cut.size(Stream::Identity.partition(0));
         for (offset, ruling) in &snapshot.rulings {
             // Before the records, whose numbers a supersession changes.
@@ -167,17 +170,40 @@ impl Linker {
     async fn take_feed(&mut self, partition: Partition) -> anyhow::Result<bool> {
         let next = self.next.get(&partition).copied().unwrap_or(0);
         let page = open_page(&self.log, partition.at(next), u64::MAX).await?;
-        let mut drafts = Vec::new();
+        let mut messages = Vec::with_capacity(page.events.len());
         for (position, event) in &page.events {
             if let Some((_, message)) = accepted(event) {
                 let demo = self.is_demo(message.profile_revision).await?;
-                let decided = self.deciding.hear(event, demo)?;
-                drafts.extend(decided.into_iter().map(|decided| decided.draft(*position, self.clock.now_us())));
+                messages.push(Arrived { position: *position, event, demo, foreseen: None });
+            }
+        }
+        let mut drafts = Vec::new();
+        while !messages.is_empty() {
+            let later = messages.split_off(messages.len().min(ahead::PARTS * TOGETHER));
+            self.look_ahead(&mut messages);
+            for message in std::mem::replace(&mut messages, later) {
+                let position = message.position;
+                let decided = self.deciding.hear_waiting(message)?;
+                drafts.extend(decided.into_iter().map(|decided| decided.draft(position, self.clock.now_us())));
             }
         }
         self.append(drafts).await?;
         self.next.insert(partition, page.next);
         Ok(page.next - next >= ReadLimit::PAGE.events as u64)
+    }
+
+    /// Works out what can be known of messages before the turn of each. Where few wait there is nothing to gain by it.
+    fn look_ahead(&self, messages: &mut [Arrived<'_>]) {
+        if messages.len() < TOGETHER {
+            return;
+        }
+        let mut records = HashSet::with_capacity(messages.len());
+        let is_first = |message: &&mut Arrived<'_>| records.insert(message.event.header.pseudonym());
+        let mut first: Vec<&mut Arrived<'_>> = messages.iter_mut().filter(is_first).collect();
+        let mut parts: Vec<_> = first.chunks_mut(TOGETHER).collect();
+        ahead::each(&mut parts, self.threads, |part| {
+            self.deciding.look_ahead(part.iter_mut().map(|message| &mut **message))
+        });
     }
 
     /// Takes in what others have appended to the identity stream, and appends what that makes necessary.
