@@ -14,6 +14,8 @@ mod again;
 pub(crate) mod ahead;
 pub(crate) mod deciding;
 pub(crate) mod redo;
+#[cfg(test)]
+mod replays;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -1,0 +1,193 @@
+//! The same messages decided on again and again come to the same identity stream, byte for byte: on one thread and on
+//! several, and where the linker was started again from a snapshot and the tail.
+//!
+//! All parts are real: the log on disk, the linker's role, the projector, the read model that the snapshot is taken from.
+
+use std::{fs, path::Path, sync::Arc};
+
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use weft_log::{Draft, EmbeddedLog, OpenOptions, Same, SharedLog, Vault};
+use weft_model::{
+    Clock, Payload, SourceRecordId, Stream, Verdict,
+    proto::event::{FeedRegistered, Merge, MessageReceived},
+};
+use weft_readmodel::{ProjectOptions, ReadModel, Repeats};
+use weft_synth::Linkage;
+
+use super::{Linker, open_page};
+use crate::system::SystemRandom;
+
+const PEOPLE: usize = 900;
+
+struct Still;
+
+impl Clock for Still {
+    fn now_us(&self) -> i64 {
+        1_700_000_000_000_000
+    }
+}
+
+/// A log with its keys and its read model.
+struct Site {
+    dir: TempDir,
+    log: SharedLog,
+    model: Arc<ReadModel>,
+}
+
+impl Site {
+    /// With a copy of the keys, which name the records, and nothing in the log but the feed.
+    async fn new(keys: &Path) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("keys")).unwrap();
+        for file in fs::read_dir(keys).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), dir.path().join("keys").join(file.file_name())).unwrap();
+        }
+        let vault = Arc::new(Vault::open(&dir.path().join("keys"), Arc::new(SystemRandom)).unwrap());
+        let log: SharedLog =
+            Arc::new(EmbeddedLog::open(OpenOptions::new(dir.path().join("log"), vault)).await.unwrap());
+        let model = Arc::new(ReadModel::open(&dir.path().join("model.db")).await.unwrap());
+        log.append(vec![registration()]).await.unwrap();
+        Self { dir, log, model }
+    }
+
+    async fn append(&self, drafts: &[Draft]) {
+        for drafts in drafts.chunks(500) {
+            self.log.append(drafts.to_vec()).await.unwrap();
+        }
+    }
+
+    /// The linker starts, decides on all there is on so many threads, and ends.
+    async fn link(&self, threads: usize) {
+        let size = self.log.size(Stream::Feed.partition(0)).await.unwrap();
+        let (place, mut reached) = watch::channel(0);
+        let mut linker = Linker::load(self.log.clone(), self.model.clone(), Arc::new(Still), place).await.unwrap();
+        linker.threads = threads;
+        let shutdown = CancellationToken::new();
+        let linking = tokio::spawn(linker.run(shutdown.clone()));
+        reached.wait_for(|at| *at >= size).await.unwrap();
+        shutdown.cancel();
+        linking.await.unwrap().unwrap();
+    }
+
+    /// The projector brings the read model up to the log's end.
+    async fn project(&self) {
+        let shutdown = CancellationToken::new();
+        let options = ProjectOptions { repeats: Repeats::Never, owner: "replays".to_owned() };
+        let projecting =
+            tokio::spawn(weft_readmodel::project(self.log.clone(), self.model.clone(), options, shutdown.clone()));
+        let mut changes = self.model.changes();
+        for partition in self.log.partitions() {
+            let size = self.log.size(partition).await.unwrap();
+            while self.model.known_at().0.get(&partition).is_some_and(|at| *at < size) {
+                changes.changed().await.unwrap();
+            }
+        }
+        shutdown.cancel();
+        projecting.await.unwrap().unwrap();
+    }
+
+    /// The identity stream: of each event its cause and its bytes.
+    async fn decisions(self) -> Vec<(String, Vec<u8>)> {
+        let identity = Stream::Identity.partition(0);
+        let (mut next, mut all) = (0, Vec::new());
+        while next < self.log.size(identity).await.unwrap() {
+            let page = open_page(&self.log, identity.at(next), u64::MAX).await.unwrap();
+            let told =
+                page.events.iter().map(|(_, event)| (format!("{:?}", event.header.cause), event.payload.encode()));
+            all.extend(told);
+            next = page.next;
+        }
+        self.log.close().await;
+        drop(self.dir);
+        all
+    }
+}
+
+fn registration() -> Draft {
+    let profile_toml = "feed = \"one\"\norganisation = \"RYJ\"\ndemo = true\n[mllp]\nlisten = \"127.0.0.1:0\"\n\
+                        [identifiers]\nsystem = \"MRN\"\n";
+    let registered =
+        FeedRegistered { feed: "one".to_owned(), profile_toml: profile_toml.to_owned(), by: "replays".to_owned() };
+    Draft { payload: Payload::FeedRegistered(registered), ..draft("registration", MessageReceived::default()) }
+}
+
+fn draft(control_id: &str, message: MessageReceived) -> Draft {
+    Draft {
+        same: Same::Message,
+        feed: "one".to_owned(),
+        control_id: control_id.to_owned(),
+        message_type: String::new(),
+        verdict: Verdict::Accepted,
+        received_us: Still.now_us(),
+        cause: None,
+        payload: Payload::MessageReceived(message),
+    }
+}
+
+/// What a hospital sends of generated people: some records say the same twice, some say soon after what another record of the
+/// person says, some are merged into the one before.
+fn messages() -> Vec<Draft> {
+    let id = |n: usize| SourceRecordId {
+        organisation: "RYJ".to_owned(),
+        system: "MRN".to_owned(),
+        value: format!("{n:05}"),
+    };
+    let mut drafts = Vec::new();
+    let mut send = |n: usize, demographics, retired: Option<usize>| {
+        let merge = retired.map(|retired| Merge { retired: Some(id(retired)), ..Merge::default() });
+        let message = MessageReceived {
+            record: Some(id(n)),
+            demographics: Some(demographics),
+            merge,
+            ..MessageReceived::default()
+        };
+        drafts.push(draft(&drafts.len().to_string(), message));
+    };
+    let population = Linkage::generate(5, PEOPLE);
+    let told: Vec<_> = population.records().collect();
+    for (n, record) in told.iter().enumerate() {
+        send(n, record.demographics.clone(), None);
+        if n % 7 == 3 {
+            send(n - n % 5, record.demographics.clone(), None);
+        }
+        if n % 11 == 5 {
+            send(n, record.demographics.clone(), None);
+        }
+        if n % 97 == 9 {
+            send(n, record.demographics.clone(), Some(n - 1));
+        }
+    }
+    drafts
+}
+
+#[tokio::test]
+async fn replays_on_one_thread_and_on_two_and_from_a_snapshot_and_the_tail_decide_the_same() {
+    let keys = tempfile::tempdir().unwrap();
+    Vault::create(keys.path(), &SystemRandom).unwrap();
+    let messages = messages();
+    let mut streams = Vec::new();
+    for threads in [1, 1, 1, 2, 2, 2] {
+        let site = Site::new(keys.path()).await;
+        site.append(&messages).await;
+        site.link(threads).await;
+        streams.push(site.decisions().await);
+    }
+    // The first half is in the read model when the linker is started again.
+    let site = Site::new(keys.path()).await;
+    let (some, rest) = messages.split_at(messages.len() / 2);
+    site.append(some).await;
+    site.link(1).await;
+    site.project().await;
+    site.append(rest).await;
+    site.link(2).await;
+    streams.push(site.decisions().await);
+    let first = streams.first().unwrap();
+    assert!(first.len() > PEOPLE, "{}", first.len());
+    for (n, stream) in streams.iter().enumerate() {
+        let differs = stream.iter().zip(first).position(|(one, other)| one != other);
+        assert_eq!((n, differs, stream.len()), (n, None, first.len()));
+    }
+}
