@@ -4,10 +4,7 @@
 
 mod score;
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
@@ -57,7 +54,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
         if batch.is_empty() {
             break;
         }
-        let decisions = linker.hear(&batch)?;
+        let decisions = linker.hear(&batch);
         batch.iter().zip(&decisions).for_each(|(record, decision)| truth.hear(record, decision));
     }
     let index_bytes = bed::resident_bytes(std::process::id())?.saturating_sub(before).saturating_sub(truth.bytes());
@@ -85,7 +82,7 @@ async fn logged(options: &Options, population: &Linkage, figures: &mut Figures) 
     let mut writing: Option<JoinHandle<_>> = None;
     for batch in records.chunks(BATCH) {
         let mut drafts = Vec::with_capacity(batch.len());
-        for (record, decision) in batch.iter().zip(linker.hear(batch)?) {
+        for (record, decision) in batch.iter().zip(linker.hear(batch)) {
             drafts.push(draft(record, decision, Stream::Feed.partition(0).at(offset)));
             offset += 1;
         }
@@ -134,6 +131,7 @@ struct Part<'a> {
     records: &'a [LinkageRecord],
     waiting: Vec<Waiting>,
     took: Duration,
+    on_cpu: Duration,
 }
 
 impl Linker {
@@ -152,33 +150,32 @@ impl Linker {
     }
 
     /// Records that have arrived; many are read and looked ahead at before the first of them is decided on.
-    fn hear(&mut self, records: &[LinkageRecord]) -> anyhow::Result<Vec<Decision>> {
-        let this_thread = Path::new("/proc/thread-self");
+    fn hear(&mut self, records: &[LinkageRecord]) -> Vec<Decision> {
         let mut decisions = Vec::with_capacity(records.len());
         for records in records.chunks(ahead::PARTS * TOGETHER) {
             let start = Instant::now();
-            let part = |records| Part { records, waiting: Vec::new(), took: Duration::ZERO };
+            let part = |records| Part { records, waiting: Vec::new(), took: Duration::ZERO, on_cpu: Duration::ZERO };
             let mut parts: Vec<Part<'_>> = records.chunks(TOGETHER).map(part).collect();
             ahead::each(&mut parts, self.threads, |part| self.look_ahead(part));
-            let on_cpu = bed::on_cpu_time(this_thread)?;
-            for Part { waiting, took, .. } in parts {
-                self.ahead_on_cpu += took;
+            let since = bed::own_on_cpu_time();
+            for Part { waiting, took, on_cpu, .. } in parts {
+                self.ahead_on_cpu += on_cpu;
                 let share = took / u32::try_from(waiting.len()).unwrap_or(u32::MAX);
                 decisions.extend(waiting.into_iter().map(|waiting| self.decide(waiting, share)));
             }
-            self.deciding_on_cpu += bed::on_cpu_time(this_thread)?.saturating_sub(on_cpu);
+            self.deciding_on_cpu += bed::own_on_cpu_time().saturating_sub(since);
             self.took += start.elapsed();
         }
-        Ok(decisions)
+        decisions
     }
 
     fn look_ahead(&self, part: &mut Part<'_>) {
-        let start = Instant::now();
+        let (start, since) = (Instant::now(), bed::own_on_cpu_time());
         let options = weft_link::Options { test_numbers_are_evidence: true };
         let read = |record: &LinkageRecord| Features::from_demographics(&record.demographics, &options);
         part.waiting = part.records.iter().map(|record| Waiting::new(pseudonym(record), read(record))).collect();
         self.index.look_ahead(&mut part.waiting, &self.model);
-        part.took = start.elapsed();
+        (part.took, part.on_cpu) = (start.elapsed(), bed::own_on_cpu_time().saturating_sub(since));
     }
 
     /// Decides on a record, on whose behalf this was spent before its turn.
@@ -202,8 +199,11 @@ impl Linker {
         figures.add("records", records, "");
         figures.add("records_per_second", records / self.took.as_secs_f64(), "1/s");
         let (ahead, deciding) = (self.ahead_on_cpu.as_secs_f64(), self.deciding_on_cpu.as_secs_f64());
-        figures.add("looking_ahead", ahead * 1e6 / records, "us");
-        figures.add("deciding", deciding * 1e6 / records, "us");
+        figures.add("looking_ahead_cpu", ahead * 1e6 / records, "us");
+        figures.add("deciding_cpu", deciding * 1e6 / records, "us");
+        // What it comes to where each thread has a processor to itself.
+        let of_cpu = records / (ahead / self.threads.max(1) as f64 + deciding);
+        figures.add("records_per_second_of_cpu", of_cpu, "1/s");
         figures.add("p50", micros(0.5), "us");
         figures.add("p99", micros(0.99), "us");
         figures.add("candidates_per_record", self.candidates as f64 / records, "");
