@@ -194,9 +194,10 @@ impl Linker {
         Ok(page.next - next >= ReadLimit::PAGE.events as u64)
     }
 
-    /// Works out what can be known of messages before the turn of each. Where few wait there is nothing to gain by it.
+    /// Works out what can be known of messages before the turn of each. It is more work in all: on one thread, or where few wait,
+    /// there is nothing to gain by it.
     fn look_ahead(&self, messages: &mut [Arrived<'_>]) {
-        if messages.len() < TOGETHER {
+        if self.threads < 2 || messages.len() < TOGETHER {
             return;
         }
         let mut records = HashSet::with_capacity(messages.len());
