@@ -90,7 +90,7 @@ impl Apart {
     fn wait_for_links(&self, acknowledged: &BTreeSet<String>) -> anyhow::Result<()> {
         let numbers = acknowledged.iter().filter_map(|id| id.trim_start_matches('K').parse::<u64>().ok());
         let patients = numbers.map(|number| number % PATIENTS).collect::<BTreeSet<_>>().len();
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let identity = self.site.json_lines(&["log", "tail", "--json", "--stream", "identity"])?;
             let linked = identity.iter().filter(|event| event["kind"] == "record_linked");
@@ -98,7 +98,9 @@ impl Apart {
             if linked == patients {
                 return Ok(());
             }
-            assert!(Instant::now() < deadline, "{linked} records are linked, {patients} were spoken of");
+            if Instant::now() > deadline {
+                anyhow::bail!("{linked} records are linked, {patients} were spoken of");
+            }
             std::thread::sleep(Duration::from_millis(200));
         }
     }
@@ -111,7 +113,10 @@ impl Apart {
 
     /// The same where the load has ended, and these are all that were acknowledged.
     pub fn settle_with(mut self, acknowledged: &BTreeSet<String>) -> anyhow::Result<()> {
-        self.wait_for_links(acknowledged)?;
+        if let Err(missing) = self.wait_for_links(acknowledged) {
+            let linker = self.nodes.remove("link").context("a linker")?;
+            anyhow::bail!("{missing}; the linker said: {}", linker.stop_and_listen()?);
+        }
         settled(&self.site, acknowledged)?;
         for (role, node) in &mut self.nodes {
             assert!(node.runs()?, "the role {role} has ended");
