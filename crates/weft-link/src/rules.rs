@@ -134,8 +134,8 @@ fn guard(found: &mut Comparison, may_be_namesake: bool, may_be_two_names: bool, 
 
 /// The check of the Master Person Service, with three exceptions that its records taught: a changed family name passes where
 /// birth date and given name agree; another given name never passes, for twins have one birth date; and where one side has no
-/// birth date, as in many a council's file, both names have to agree, and the home too where the names are common: whoever
-/// picked a namesake's number found one.
+/// birth date or the year alone, as in many a council's file, both names have to agree, and the home too where the names are
+/// common: whoever picked a namesake's number found one.
 fn cross_check(found: &Comparison) -> Check {
     use Level::{
         Absent, Differs, Digit, Exact, Month, Near, Nickname, OnePart, Outcode, Part, Swapped, TwoParts, Unnamed, Year,

@@ -90,7 +90,7 @@ impl Apart {
     fn wait_for_links(&self, acknowledged: &BTreeSet<String>) -> anyhow::Result<()> {
         let numbers = acknowledged.iter().filter_map(|id| id.trim_start_matches('K').parse::<u64>().ok());
         let patients = numbers.map(|number| number % PATIENTS).collect::<BTreeSet<_>>().len();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let identity = self.site.json_lines(&["log", "tail", "--json", "--stream", "identity"])?;
             let linked = identity.iter().filter(|event| event["kind"] == "record_linked");

@@ -1,6 +1,7 @@
 //! `weft bench link`: records of a generated population decided on as they arrive, with and without writing each decision to
 //! the log. What is counted is reading the demographics, finding, comparing, deciding and remembering; making the records
-//! is not. Records that have arrived are looked ahead at together, as the linker does it. The truth is known, so the figures tell too how well it was done.
+//! is not. Records that have arrived are looked ahead at together, as by a linker that is behind. The truth is known, so the
+//! figures tell too how well it was done.
 
 mod score;
 
