@@ -26,19 +26,20 @@ pub(crate) fn addresses(field: Field<'_>) -> Vec<Read> {
 
 fn address(xad: &Repetition<'_>) -> Option<Read> {
     // XAD.1 is a street, in newer versions split: whole street, its name, the number.
-    let lines = [xad.component(1), xad.component(2), xad.subcomponent(1, 2)];
-    let (use_, postal) = address_use(&xad.component(7));
-    let county = xad.text(4).or_else(|| xad.text(9)).map(Cow::into_owned).unwrap_or_default();
+    let [street, other, city, state, postcode, country, kind, _, county] = xad.components();
+    let lines = [street, other, xad.subcomponent(1, 2)];
+    let (use_, postal) = address_use(&kind);
+    let county = if state.is_empty() { county } else { state };
     let address = event::Address {
         r#use: use_.to_owned(),
         lines: lines.into_iter().filter(|line| !line.is_empty()).map(Cow::into_owned).collect(),
-        city: xad.component(3).into_owned(),
-        district: county,
-        postcode: xad.component(5).into_owned(),
+        city: city.into_owned(),
+        district: county.into_owned(),
+        postcode: postcode.into_owned(),
     };
     let said = !address.lines.is_empty()
         || [&address.city, &address.district, &address.postcode].iter().any(|part| !part.is_empty());
-    said.then(|| Read { address, country: xad.component(6).into_owned(), postal })
+    said.then(|| Read { address, country: country.into_owned(), postal })
 }
 
 /// Table 0190 and what the UK sends instead of it: use, and whether it is for post only.
@@ -81,7 +82,8 @@ pub(crate) fn telecoms(field: Field<'_>, use_: &str) -> Vec<Telecom> {
 }
 
 fn telecom(xtn: &Repetition<'_>, field_use: &str) -> Option<Telecom> {
-    let (code, equipment) = (xtn.component(2), xtn.component(3));
+    let components: [_; 12] = xtn.components();
+    let [_, code, equipment, ..] = &components;
     // An e-mail address is found wherever it was put.
     let mail = find_mail(xtn);
     let use_ = match (code.to_ascii_uppercase().as_str(), equipment.to_ascii_uppercase().as_str()) {
@@ -102,23 +104,21 @@ fn telecom(xtn: &Repetition<'_>, field_use: &str) -> Option<Telecom> {
         "MD" | "SAT" | "TDD" | "TTY" => "other",
         _ => "phone",
     };
-    let value = number(xtn);
+    let value = number(components);
     (!value.is_empty()).then(|| Telecom { system: system.to_owned(), r#use: use_.to_owned(), value })
 }
 
 /// XTN.12, XTN.1, or what XTN.5 to XTN.8 come to.
-fn number(xtn: &Repetition<'_>) -> String {
-    for whole in [12, 1] {
-        if let Some(text) = xtn.text(whole) {
-            return text.into_owned();
-        }
+fn number(xtn: [Cow<'_, str>; 12]) -> String {
+    let [whole, _, _, mail, country, area, local, extension, _, _, _, unformatted] = xtn;
+    if let Some(text) = [unformatted, whole].into_iter().find(|text| !text.is_empty()) {
+        return text.into_owned();
     }
-    let local = xtn.component(7);
     if local.is_empty() {
-        return xtn.component(4).into_owned();
+        return mail.into_owned();
     }
     let mut number = String::new();
-    for (before, part) in [("+", xtn.component(5)), (" ", xtn.component(6)), (" ", local), (" X", xtn.component(8))] {
+    for (before, part) in [("+", country), (" ", area), (" ", local), (" X", extension)] {
         if !part.is_empty() {
             number.push_str(before);
             number.push_str(&part);

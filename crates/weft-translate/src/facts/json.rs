@@ -66,7 +66,30 @@ pub(crate) fn write(
     decimals: Decimals,
 ) -> Result<(), serde_json::Error> {
     json.clear();
-    resource.serialize(&mut Serializer::with_formatter(json, AsWritten(decimals)))
+    resource.serialize(&mut Serializer::with_formatter(Into(json), AsWritten(decimals)))
+}
+
+/// Appends where it is called: JSON is mostly pieces of one byte, and `Vec`'s own `Write` is a call for each.
+struct Into<'a>(&'a mut Vec<u8>);
+
+impl io::Write for Into<'_> {
+    #[inline(always)]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    #[inline(always)]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match bytes {
+            [byte] => self.0.push(*byte),
+            bytes => self.0.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 struct AsWritten(Decimals);

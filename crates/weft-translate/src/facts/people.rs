@@ -24,13 +24,13 @@ pub(crate) fn names(field: Field<'_>) -> Vec<Name> {
 
 /// `None` where the repetition names nobody.
 pub(crate) fn name(xpn: &Repetition<'_>) -> Option<Name> {
-    let mut given: Vec<String> = xpn.text(2).into_iter().map(Cow::into_owned).collect();
-    given.extend(xpn.component(3).split_whitespace().map(str::to_owned));
+    let [family, first, further, _, prefix, _, kind] = xpn.components();
+    let further = further.split_whitespace().map(str::to_owned);
     let name = Name {
-        r#use: name_use(&xpn.component(7)).to_owned(),
-        family: xpn.component(1).into_owned(),
-        given,
-        prefix: xpn.component(5).into_owned(),
+        r#use: name_use(&kind).to_owned(),
+        family: family.into_owned(),
+        given: Some(first.into_owned()).filter(|first| !first.is_empty()).into_iter().chain(further).collect(),
+        prefix: prefix.into_owned(),
     };
     (!name.family.is_empty() || !name.given.is_empty()).then_some(name)
 }
@@ -90,8 +90,8 @@ pub(crate) struct Clinician {
 impl Clinician {
     /// Reads an XCN, or a CN of older versions, which begins alike. `None` where nobody is named.
     pub(crate) fn read(xcn: &Repetition<'_>, organisation: &str) -> Option<Self> {
-        let parts = [xcn.component(6), xcn.component(3), xcn.component(4), xcn.component(2)];
-        Self::of(xcn.component(1).into_owned(), &parts, &xcn.component(9), organisation)
+        let [code, family, given, further, _, prefix, _, _, authority] = xcn.components();
+        Self::of(code.into_owned(), &[prefix, given, further, family], &authority, organisation)
     }
 
     /// Reads an NDL, whose first component is a whole name: `code&family&given&&&prefix`.

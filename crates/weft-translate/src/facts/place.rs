@@ -18,10 +18,9 @@ impl Place {
     /// Reads the first repetition of a PL field. `None` where no place is named.
     pub(crate) fn read(field: Field<'_>) -> Option<Self> {
         let pl = field.repetitions().next()?;
-        let [ward, room, bed] = [1, 2, 3].map(|n| pl.component(n));
+        let [ward, room, bed, code, _, _, building, floor, description] = pl.components();
         // The description, where there is one, is the name of the hospital rather than its code.
-        let facility = pl.text(9).unwrap_or_else(|| pl.component(4));
-        let (building, floor) = (pl.component(7), pl.component(8));
+        let facility = if description.is_empty() { code } else { description };
         let floor = if floor.is_empty() || floor.contains(' ') { floor.into_owned() } else { format!("floor {floor}") };
         let parts = [facility.as_ref(), building.as_ref(), floor.as_str(), ward.as_ref(), room.as_ref(), bed.as_ref()];
         let display = joined(parts, ", ");
