@@ -8,10 +8,15 @@
 mod apart;
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apart::{Apart, ROLES, SENDERS};
-use weft_testkit::{KafkaCluster, Load, PostgresServer, Proxy, kafka, postgres};
+use weft_testkit::{KafkaCluster, Launch, Load, PostgresServer, Proxy, kafka, postgres};
+
+/// Longer than the longest pause between two attempts, and than a connection is waited for.
+const LONG: Duration = Duration::from_secs(12);
+/// An event may be on its way to the brokers for 15 seconds.
+const LONGER_THAN_A_DELIVERY: Duration = Duration::from_secs(20);
 
 #[test]
 fn each_role_is_killed_and_comes_back() -> anyhow::Result<()> {
@@ -65,6 +70,69 @@ fn postgres_is_killed_and_comes_back() -> anyhow::Result<()> {
         assert_eq!(load.acknowledged(), before, "acknowledged while nobody could tell repeats");
         server.restart()?;
     }
+    apart.settle(load)
+}
+
+/// Away for longer than anything waits between two attempts: nobody may need as long again to notice that it is back.
+#[test]
+fn postgres_is_away_for_long() -> anyhow::Result<()> {
+    let Some(mut server) = PostgresServer::start()? else { return Ok(()) };
+    let Some(brokers) = kafka() else { return Ok(()) };
+    let apart = Apart::start(&brokers, &server.url(), 1)?;
+    let load = Load::start(SENDERS, &apart.listens_at()?);
+    load.wait_for_more(50)?;
+    server.kill();
+    std::thread::sleep(LONG);
+    server.restart()?;
+    apart.goes_on(&load)?;
+    apart.settle(load)
+}
+
+/// A linker reads what it knows from the read model when it starts, and whenever it comes to lead: so also when the database has
+/// just come back. That it dies once more meanwhile is no reason to end.
+#[test]
+fn postgres_is_killed_while_the_linker_loads() -> anyhow::Result<()> {
+    const HOLD: &str = "BEGIN; LOCK TABLE weft_model.review IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(600)";
+    const LOADING: &str = "SELECT count(*) FROM pg_stat_activity
+                           WHERE wait_event_type = 'Lock' AND query LIKE '%SELECT pseudonym, body FROM review%'";
+    let Some(mut server) = PostgresServer::start()? else { return Ok(()) };
+    let Some(brokers) = kafka() else { return Ok(()) };
+    let mut apart = Apart::start(&brokers, &server.url(), 1)?;
+    let load = Load::start(SENDERS, &apart.listens_at()?);
+    load.wait_for_more(50)?;
+    apart.kill("link")?;
+    let site = &apart.site;
+    let linker = std::thread::scope(|scope| {
+        // Ends when the server does.
+        scope.spawn(|| site.sql(HOLD));
+        let linker = site.launch(&Launch { roles: &["link"], ..Launch::default() });
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !site.sql(LOADING).is_ok_and(|waiting| waiting == "1") && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let loading = site.sql(LOADING);
+        server.kill();
+        assert_eq!(loading?, "1", "linkers that load");
+        linker
+    })?;
+    apart.add("link", linker);
+    server.restart()?;
+    apart.goes_on(&load)?;
+    apart.settle(load)
+}
+
+/// What was under way to the broker has failed by then.
+#[test]
+fn the_broker_is_away_for_long() -> anyhow::Result<()> {
+    let Some(mut kafka) = KafkaCluster::start(1)? else { return Ok(()) };
+    let Some(postgres) = postgres() else { return Ok(()) };
+    let apart = Apart::start(&kafka.addresses(), &postgres, 1)?;
+    let load = Load::start(SENDERS, &apart.listens_at()?);
+    load.wait_for_more(50)?;
+    kafka.kill(0);
+    std::thread::sleep(LONGER_THAN_A_DELIVERY);
+    kafka.restart(0)?;
+    apart.goes_on(&load)?;
     apart.settle(load)
 }
 

@@ -3,13 +3,16 @@
 //! A leader that has lost the lead stops at once. What it had under way may still reach the log: that is harmless, for
 //! decisions and cuts of two leaders have the same event ids or name what they follow on.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use weft_readmodel::{Leases, ReadModel};
+use weft_readmodel::{Leases, ReadModel, StoreError};
 
 use crate::system;
+
+/// Before the leases are looked for again where the database is away.
+const AWAY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Does `work` for as long as this process leads in `task`, again whenever it comes to lead again, until `shutdown`. The
 /// work ends by itself when the token that it is given is cancelled.
@@ -22,7 +25,7 @@ pub(crate) async fn leading<F>(
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let leases = Leases::open(&model, &system::process_name()).await?;
+    let Some(leases) = open(&model, task, &shutdown).await? else { return Ok(()) };
     while let Some(lead) = leases.lead(task, &shutdown).await? {
         let stop = shutdown.child_token();
         tokio::select! {
@@ -37,4 +40,19 @@ where
         }
     }
     Ok(())
+}
+
+/// None where `shutdown` came first.
+async fn open(model: &ReadModel, task: &str, shutdown: &CancellationToken) -> anyhow::Result<Option<Leases>> {
+    loop {
+        match Leases::open(model, &system::process_name()).await {
+            Ok(leases) => return Ok(Some(leases)),
+            Err(StoreError::Unavailable(error)) => warn!(task, %error, "lead cannot be taken now"),
+            Err(error) => return Err(error.into()),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(AWAY_PAUSE) => {}
+        }
+    }
 }

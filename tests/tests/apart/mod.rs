@@ -14,6 +14,9 @@ use crate::common::{FEED, settled};
 
 pub const ROLES: [&str; 5] = ["notary", "connect", "link", "project", "api"];
 pub const SENDERS: u64 = 4;
+/// How soon every role goes on once a fault is over, however long it was: no pause between two attempts is longer than five
+/// seconds, and a loaded machine is given as much again.
+const GOES_ON_WITHIN: Duration = Duration::from_secs(10);
 /// Whom the messages of a [`Load`] are about.
 const PATIENTS: u64 = 97;
 
@@ -44,8 +47,13 @@ impl Apart {
     /// Launches a process of this role under another name, or with another configuration, or both.
     pub fn launch_as(&mut self, name: &str, role: &str, config: Option<&Path>) -> anyhow::Result<()> {
         let node = self.site.launch(&Launch { config, roles: &[role], ..Launch::default() })?;
-        self.nodes.insert(name.to_owned(), node);
+        self.add(name, node);
         Ok(())
+    }
+
+    /// Takes in a process of the site that was launched otherwise.
+    pub fn add(&mut self, name: &str, node: Node) {
+        self.nodes.insert(name.to_owned(), node);
     }
 
     pub fn kill(&mut self, name: &str) -> anyhow::Result<()> {
@@ -84,6 +92,52 @@ impl Apart {
             assert!(Instant::now() < deadline, "{holding} projectors hold partitions, {wanted} should");
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// The fault is over now: soon every role has come further.
+    pub fn goes_on(&self, load: &Load) -> anyhow::Result<()> {
+        let over = Instant::now();
+        // More than can have been stored already, and were only to be answered.
+        load.wait_for_more(2 * SENDERS as usize)?;
+        let received =
+            self.places("SELECT partition, max(place) + 1 FROM weft_log.inbox WHERE place >= 0 GROUP BY partition")?;
+        let linked = || self.places("SELECT partition, next FROM weft_model.linker");
+        let projected = || self.places("SELECT partition, next FROM weft_model.cursor WHERE stream = 'feed'");
+        loop {
+            let missing = if !reaches(&linked()?, &received) {
+                "linked"
+            } else if !reaches(&projected()?, &received) {
+                "projected"
+            } else if !reaches(&self.newest_cut()?, &received) {
+                "in a cut"
+            } else if self.site.weft(&["person", "find", "--local-id", "RYJ/P1"])?.code != 0 {
+                "answered"
+            } else {
+                println!("every role goes on after {:?}", over.elapsed());
+                return Ok(());
+            };
+            let since = over.elapsed();
+            assert!(since < GOES_ON_WITHIN, "{since:?} after the fault not everything is {missing}: {received:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Sizes of partitions of the feed stream that a query answers with, one a line.
+    fn places(&self, query: &str) -> anyhow::Result<BTreeMap<i64, u64>> {
+        let rows = self.site.sql(query)?;
+        let row = |row: &str| {
+            let (partition, size) = row.split_once('|').context("two values")?;
+            Ok((partition.parse()?, size.parse()?))
+        };
+        rows.lines().map(row).collect()
+    }
+
+    /// The sizes that the newest cut gives to partitions of the feed stream.
+    fn newest_cut(&self) -> anyhow::Result<BTreeMap<i64, u64>> {
+        let cut = self.site.json(&["log", "cut", "show", "--json"])?;
+        let partitions = cut["partitions"].as_object().context("partitions of a cut")?;
+        let feed = partitions.iter().filter_map(|(name, root)| Some((name.strip_prefix("feed/")?, &root["size"])));
+        feed.map(|(number, size)| Ok((number.parse()?, size.as_u64().context("a size")?))).collect()
     }
 
     /// Each of the patients whom the messages are about comes to a person, by a decision of its own.
@@ -126,4 +180,8 @@ impl Apart {
         }
         Ok(())
     }
+}
+
+fn reaches(sizes: &BTreeMap<i64, u64>, wanted: &BTreeMap<i64, u64>) -> bool {
+    wanted.iter().all(|(partition, size)| sizes.get(partition) >= Some(size))
 }

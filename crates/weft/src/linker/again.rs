@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use weft_log::{OpenError, ReadError, SharedLog};
-use weft_readmodel::{ReadModel, StoreError};
+use weft_readmodel::{QueryError, ReadModel, StoreError};
 
 use super::Linker;
 use crate::system::SystemClock;
@@ -68,11 +68,11 @@ async fn goes_on(mut place: watch::Receiver<u64>, stopped_at: u64) {
     std::future::pending().await
 }
 
-/// Whether the same may succeed later.
+/// Whether the same may succeed later. A question's error stands for the store's, which is no cause of it.
 fn passes(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         matches!(cause.downcast_ref(), Some(ReadError::Unavailable(_)))
-            || matches!(cause.downcast_ref(), Some(StoreError::Unavailable(_)))
+            || matches!(cause.downcast_ref(), Some(QueryError::Store(StoreError::Unavailable(_))))
             || matches!(cause.downcast_ref(), Some(OpenError::Vault(_)))
     })
 }
