@@ -9,8 +9,9 @@ use weft_model::{
 
 use crate::normalise;
 
-/// Name and version of the normalising; written into every decision.
-pub const NORMALISER: &str = "normaliser/2";
+/// Name and version of how records are read and of the rules that no model weighs; written into every decision. A change of
+/// either is another version, so that decisions of before are not taken for wrong ones.
+pub const NORMALISER: &str = "normaliser/3";
 
 /// Names, addresses, ways to call and identifiers of one record that are kept.
 const KEPT_MAX: usize = 4;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use anyhow::Context;
 use aws_lc_rs::digest;
-use weft_link::Model;
+use weft_link::{FREQUENCIES, Model, NORMALISER};
 use weft_log::SharedLog;
 use weft_model::{Event, Partition, Payload, PersonId, Position, Pseudonym, SourceRecordId, Stream, hex};
 
@@ -34,6 +34,9 @@ pub(crate) struct Report {
     pub(crate) different: Vec<Position>,
     /// How many there are.
     pub(crate) differences: u64,
+    /// Causes that were decided on with another normaliser or with other frequencies than this program has: they cannot be
+    /// decided on again, and are not compared.
+    pub(crate) of_other_versions: u64,
     /// Messages after the last one that the log has a decision on, which make a decision: the linker has not come to them.
     pub(crate) undecided: u64,
     /// SHA-256 of everything that was decided again, 64 hexadecimal digits: the same on every run.
@@ -77,6 +80,8 @@ struct Redo<'a> {
     waiting: VecDeque<EventAt>,
     /// By offset: those that it has taken in, and that may have made it decide.
     asking: BTreeMap<u64, Payload>,
+    /// The decision last come to was made with the normaliser and the frequencies that this program has.
+    is_ours: bool,
     demo: HashMap<u64, bool>,
     names: HashMap<Pseudonym, SourceRecordId>,
     report: Report,
@@ -96,6 +101,7 @@ impl<'a> Redo<'a> {
             pages: HashMap::new(),
             waiting: VecDeque::new(),
             asking: BTreeMap::new(),
+            is_ours: true,
             demo: HashMap::new(),
             names: HashMap::new(),
             report: Report::default(),
@@ -149,6 +155,9 @@ impl<'a> Redo<'a> {
         if let Some(known) = events.iter().find_map(|(_, event)| identity_known(&event.payload)) {
             self.take_waiting(known)?;
         }
+        if let Some(ours) = events.iter().find_map(|(_, event)| is_ours(&event.payload)) {
+            self.is_ours = ours;
+        }
         if self.compares
             && let Some(model) = events.iter().find_map(|(_, event)| self.models.get(model_of(&event.payload)))
             && model.name != self.deciding.model.name
@@ -199,6 +208,10 @@ impl<'a> Redo<'a> {
         }
         for payload in made {
             self.deciding.forget(payload);
+        }
+        if !self.is_ours {
+            self.report.of_other_versions += 1;
+            return;
         }
         self.report.differences += 1;
         if self.report.different.len() < TOLD_MAX {
@@ -299,6 +312,18 @@ fn identity_known(payload: &Payload) -> Option<u64> {
         Payload::ReviewAsked(asked) => asked.decision.as_ref().map(|decision| decision.identity_known),
         _ => None,
     }
+}
+
+/// Whether a decision was made with the normaliser and the frequencies that this program has; `None` for what does not say.
+fn is_ours(payload: &Payload) -> Option<bool> {
+    let decision = match payload {
+        Payload::RecordLinked(linked) => Some(linked),
+        Payload::ReviewAsked(asked) => asked.decision.as_ref(),
+        _ => None,
+    }?;
+    let has = |stated: &str, ours: &str| stated.is_empty() || stated == ours;
+    let is_stated = !decision.normaliser.is_empty();
+    is_stated.then(|| has(&decision.normaliser, NORMALISER) && has(&decision.frequencies, FREQUENCIES))
 }
 
 fn model_of(payload: &Payload) -> &str {

@@ -8,15 +8,16 @@ use std::{fs, path::Path, sync::Arc};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use weft_link::{Model, NORMALISER};
 use weft_log::{Draft, EmbeddedLog, OpenOptions, Same, SharedLog, Vault};
 use weft_model::{
-    Clock, Payload, SourceRecordId, Stream, Verdict,
+    Clock, Event, Payload, Position, SourceRecordId, Stream, Verdict,
     proto::event::{FeedRegistered, Merge, MessageReceived},
 };
 use weft_readmodel::{ProjectOptions, ReadModel, Repeats};
 use weft_synth::Linkage;
 
-use super::{Linker, open_page};
+use super::{Linker, open_page, redo::verify};
 use crate::system::SystemRandom;
 
 const PEOPLE: usize = 900;
@@ -89,20 +90,24 @@ impl Site {
         projecting.await.unwrap().unwrap();
     }
 
-    /// The identity stream: of each event its cause and its bytes.
-    async fn decisions(self) -> Vec<(String, Vec<u8>)> {
+    /// The identity stream.
+    async fn identity(&self) -> Vec<Event> {
         let identity = Stream::Identity.partition(0);
         let (mut next, mut all) = (0, Vec::new());
         while next < self.log.size(identity).await.unwrap() {
             let page = open_page(&self.log, identity.at(next), u64::MAX).await.unwrap();
-            let told =
-                page.events.iter().map(|(_, event)| (format!("{:?}", event.header.cause), event.payload.encode()));
-            all.extend(told);
+            all.extend(page.events.into_iter().map(|(_, event)| event));
             next = page.next;
         }
+        all
+    }
+
+    /// Of each event of the identity stream its cause and its bytes.
+    async fn decisions(self) -> Vec<(String, Vec<u8>)> {
+        let events = self.identity().await;
         self.log.close().await;
         drop(self.dir);
-        all
+        events.iter().map(|event| (format!("{:?}", event.header.cause), event.payload.encode())).collect()
     }
 }
 
@@ -189,5 +194,47 @@ async fn replays_on_one_thread_and_on_two_and_from_a_snapshot_and_the_tail_decid
     for (n, stream) in streams.iter().enumerate() {
         let differs = stream.iter().zip(first).position(|(one, other)| one != other);
         assert_eq!((n, differs, stream.len()), (n, None, first.len()));
+    }
+}
+
+#[tokio::test]
+async fn decisions_of_another_normaliser_stand_and_are_not_called_different() {
+    let keys = tempfile::tempdir().unwrap();
+    Vault::create(keys.path(), &SystemRandom).unwrap();
+    let messages = messages();
+    let site = Site::new(keys.path()).await;
+    site.append(&messages).await;
+    site.link(1).await;
+    let decided = site.identity().await;
+    let report = verify(&site.log, Model::shipped().unwrap()).await.unwrap();
+    assert_eq!((report.differences, report.of_other_versions), (0, 0));
+    // The same decisions with other reasons: by this version of the linker they are wrong, of another they may be right.
+    for (normaliser, wanted) in [(NORMALISER, [1, 0]), ("normaliser/1", [0, 1])] {
+        let site = Site::new(keys.path()).await;
+        site.append(&messages).await;
+        let drafts: Vec<Draft> = decided.iter().enumerate().map(|(n, event)| repeated(n, event, normaliser)).collect();
+        site.append(&drafts).await;
+        let report = verify(&site.log, Model::shipped().unwrap()).await.unwrap();
+        assert_eq!(
+            [report.differences, report.of_other_versions].map(|count| u64::from(count > PEOPLE as u64)),
+            wanted
+        );
+        assert_eq!(report.decisions, decided.len() as u64);
+    }
+}
+
+/// A decision as if it had been made with `normaliser`, for another score.
+fn repeated(n: usize, event: &Event, normaliser: &str) -> Draft {
+    let mut payload = event.payload.clone();
+    if let Payload::RecordLinked(linked) = &mut payload {
+        (linked.normaliser, linked.score) = (normaliser.to_owned(), linked.score + 1);
+    }
+    Draft {
+        same: Same::Name(n.to_le_bytes().to_vec()),
+        feed: String::new(),
+        cause: event.header.cause.as_ref().and_then(|cause| Position::from_proto(cause).ok()),
+        verdict: Verdict::Unspecified,
+        payload,
+        ..draft("", MessageReceived::default())
     }
 }

@@ -66,6 +66,7 @@ pub(crate) async fn verify(config: &Path, options: VerifyOptions) -> anyhow::Res
             "decisions": report.decisions,
             "differences": report.differences,
             "different": different,
+            "of_other_versions": report.of_other_versions,
             "undecided": report.undecided,
             "digest": report.digest,
         }))?;
@@ -76,6 +77,13 @@ pub(crate) async fn verify(config: &Path, options: VerifyOptions) -> anyhow::Res
         ))?;
         for position in &different {
             output::data(&format!("decided otherwise: {position}\n"))?;
+        }
+        if report.of_other_versions > 0 {
+            output::data(&format!(
+                "{} were decided on by another version of the linker, which reads names otherwise: they stand, and \
+                 cannot be made again by this one\n",
+                report.of_other_versions
+            ))?;
         }
     }
     Ok(if report.differences == 0 { Exit::Done } else { Exit::Failed })
