@@ -91,7 +91,7 @@ impl Site {
     }
 
     /// The identity stream.
-    async fn identity(&self) -> Vec<Event> {
+    async fn identity(&self) -> Vec<Arc<Event>> {
         let identity = Stream::Identity.partition(0);
         let (mut next, mut all) = (0, Vec::new());
         while next < self.log.size(identity).await.unwrap() {
