@@ -175,9 +175,11 @@ impl<'a> Redo<'a> {
             }
             return self.stand(events);
         }
+        // One that only says something of two records was not decided on where it said nothing new of its own.
+        let is_scored = events.iter().any(|(_, event)| is_scored(&event.payload));
         while let Some((position, event)) = self.message(cause.partition, cause.offset + 1).await? {
             if position == cause {
-                let made = self.hear(&event, self.compares).await?;
+                let made = self.hear(&event, self.compares && is_scored).await?;
                 self.remember(position, &made);
                 self.compare(position, &made, &events);
             } else {
@@ -324,6 +326,14 @@ fn is_ours(payload: &Payload) -> Option<bool> {
     let has = |stated: &str, ours: &str| stated.is_empty() || stated == ours;
     let is_stated = !decision.normaliser.is_empty();
     is_stated.then(|| has(&decision.normaliser, NORMALISER) && has(&decision.frequencies, FREQUENCIES))
+}
+
+/// Whether scores decided so, and not what somebody says of two records.
+fn is_scored(payload: &Payload) -> bool {
+    match payload {
+        Payload::PersonsMerged(merged) => merged.pairs > 0,
+        decided => !model_of(decided).is_empty(),
+    }
 }
 
 fn model_of(payload: &Payload) -> &str {
