@@ -102,9 +102,11 @@ impl Site {
         all
     }
 
-    /// Of each event of the identity stream its cause and its bytes.
+    /// Of each event of the identity stream its cause and its bytes. Decided again, it is the same.
     async fn decisions(self) -> Vec<(String, Vec<u8>)> {
         let events = self.identity().await;
+        let report = verify(&self.log, Model::shipped().unwrap()).await.unwrap();
+        assert_eq!((report.differences, report.of_other_versions, report.undecided), (0, 0, 0));
         self.log.close().await;
         drop(self.dir);
         events.iter().map(|event| (format!("{:?}", event.header.cause), event.payload.encode())).collect()
