@@ -45,7 +45,7 @@ impl Decided {
 pub(crate) struct Deciding {
     pub(crate) register: Register,
     pub(crate) model: Model,
-    /// What each record is known to say, as far as linking looks at it.
+    /// What each record is known to say.
     records: HashMap<Pseudonym, Held>,
     /// The keyed pseudonym of a record.
     pseudonym: Box<dyn Fn(&SourceRecordId) -> Pseudonym + Send + Sync>,
@@ -67,24 +67,27 @@ pub(crate) struct Foreseen(Option<News>);
 
 /// What a record is known to say with a message folded in.
 struct News {
+    record: Pseudonym,
     /// Of what the message says by itself.
     hash: u64,
     said_us: i64,
     said: Demographics,
-    waiting: Waiting,
+    /// For the decision; `None` where linking sees nothing new in it.
+    waiting: Option<Waiting>,
 }
 
 /// What is kept of a record between messages.
 struct Held {
-    /// The encoded [`Demographics`] of the message that was folded in last, hashed: most messages say nothing new.
+    /// The encoded [`Demographics`] of the message that was folded in last, hashed: most messages say the same.
     last_said: u64,
-    /// When the source said so; an older message that arrives late changes nothing.
+    /// When the source first said what is held; an older message that arrives late changes nothing. 0 where it said nothing.
     said_us: i64,
     /// An encoded [`Kept`], for there are millions.
     kept: Box<[u8]>,
 }
 
-/// Whose record it is by its own name, and the fold of all messages, cut down to what linking looks at.
+/// Whose record it is by its own name, and the fold of all messages as the read model has it, too: a linker that starts from
+/// there knows the same.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Kept {
     #[prost(message, optional, tag = "1")]
@@ -104,24 +107,18 @@ impl Deciding {
     }
 
     /// What an accepted message makes necessary: what its sender says of two of its records, and a decision where the
-    /// record is new or says something new. All of it is taken in.
+    /// record is new or linking sees something new in it. All of it is taken in.
     pub(crate) fn hear(&mut self, event: &Event, demo: bool) -> anyhow::Result<Vec<Decided>> {
-        self.hear_and(event, self.foresee(event, demo), false)
+        self.hear_and(event, self.foresee(event, demo))
     }
 
     /// The same for a message that has waited.
     pub(crate) fn hear_waiting(&mut self, message: Arrived<'_>) -> anyhow::Result<Vec<Decided>> {
         let Arrived { event, demo, foreseen, .. } = message;
         match foreseen {
-            Some(Foreseen(news)) => self.hear_and(event, news, false),
+            Some(Foreseen(news)) => self.hear_and(event, news),
             None => self.hear(event, demo),
         }
-    }
-
-    /// The same for a message on which the log has a decision: it is decided on also where it says nothing new. A linker that
-    /// was started again takes the first word about each record for news.
-    pub(crate) fn hear_again(&mut self, event: &Event, demo: bool) -> anyhow::Result<Vec<Decided>> {
-        self.hear_and(event, self.foresee(event, demo), true)
     }
 
     /// Works out what can be known of messages while others are before them, on any number of threads. They are to be the first
@@ -130,26 +127,20 @@ impl Deciding {
         let mut waiting = Vec::new();
         for message in messages {
             let foreseen = message.foreseen.insert(Foreseen(self.foresee(message.event, message.demo)));
-            waiting.extend(foreseen.0.as_mut().map(|news| &mut news.waiting));
+            waiting.extend(foreseen.0.as_mut().and_then(|news| news.waiting.as_mut()));
         }
         self.register.index().look_ahead(waiting, &self.model);
     }
 
-    fn hear_and(&mut self, event: &Event, news: Option<News>, decide: bool) -> anyhow::Result<Vec<Decided>> {
+    fn hear_and(&mut self, event: &Event, news: Option<News>) -> anyhow::Result<Vec<Decided>> {
         let mut decided = Vec::new();
         let (Some(pseudonym), Some((record, message))) = (event.header.pseudonym(), accepted(event)) else {
             return Ok(decided);
         };
-        let made = match news {
-            Some(news) => {
-                let waiting = self.learn(record, news);
-                self.register.rule_heard(&waiting, record, &self.model)
+        if let Some(waiting) = news.and_then(|news| self.learn(record, news)) {
+            for payload in self.register.rule_heard(&waiting, record, &self.model) {
+                self.add(pseudonym, payload, &mut decided)?;
             }
-            None if decide => self.register.rule(pseudonym, record, &self.model),
-            None => Vec::new(),
-        };
-        for payload in made {
-            self.add(pseudonym, payload, &mut decided)?;
         }
         // A merged record is to be used no more, a moved one (A43) is: both go where this record goes.
         let follows = [
@@ -266,33 +257,47 @@ impl Deciding {
         }
     }
 
-    /// What a message would make known of its record; `None` where linking would see nothing new.
+    /// What a message would make known of its record; `None` where it says nothing new.
     fn foresee(&self, event: &Event, demo: bool) -> Option<News> {
         let (pseudonym, (_, message)) = (event.header.pseudonym()?, accepted(event)?);
-        self.news(pseudonym, demo, &said(message), said_us(event, message))
+        match &message.demographics {
+            Some(said) => self.news(pseudonym, demo, said, said_us(event, message)),
+            // It may still be the first to name a record.
+            None if self.records.contains_key(&pseudonym) => None,
+            None => self.news(pseudonym, demo, &Demographics::default(), 0),
+        }
     }
 
-    fn news(&self, pseudonym: Pseudonym, demo: bool, said: &Demographics, said_us: i64) -> Option<News> {
-        let said = for_linking(said);
+    fn news(&self, record: Pseudonym, demo: bool, said: &Demographics, said_us: i64) -> Option<News> {
         let hash = hash(&said.encode_to_vec());
-        let mut fold = Demographics::default();
-        if let Some(held) = self.records.get(&pseudonym) {
+        let mut before = None;
+        if let Some(held) = self.records.get(&record) {
             if held.last_said == hash || said_us < held.said_us {
                 return None;
             }
-            fold = held.read().said.unwrap_or_default();
+            before = Some(held.read().said.unwrap_or_default());
         }
-        fold.update(&said);
-        let features = Features::from_demographics(&fold, &Options { test_numbers_are_evidence: demo });
-        Some(News { hash, said_us, said: fold, waiting: Waiting::new(pseudonym, features) })
+        let mut fold = before.clone().unwrap_or_default();
+        fold.update(said);
+        if before.as_ref() == Some(&fold) {
+            return None;
+        }
+        let features =
+            |fold: &Demographics| Features::from_demographics(fold, &Options { test_numbers_are_evidence: demo });
+        let new = features(&fold);
+        let is_news = before.is_none_or(|before| features(&before) != new);
+        let waiting = is_news.then(|| Waiting::new(record, new));
+        Some(News { record, hash, said_us, said: fold, waiting })
     }
 
-    /// Takes in what is new of a record.
-    fn learn(&mut self, id: &SourceRecordId, news: News) -> Waiting {
-        let News { hash, said_us, said, mut waiting } = news;
-        self.register.hear(&mut waiting);
+    /// Takes in what is new of a record. What linking has to decide on, if anything.
+    fn learn(&mut self, id: &SourceRecordId, news: News) -> Option<Waiting> {
+        let News { record, hash, said_us, said, mut waiting } = news;
+        if let Some(waiting) = &mut waiting {
+            self.register.hear(waiting);
+        }
         let kept = Kept { id: Some(id.clone()), said: Some(said) }.encode_to_vec().into_boxed_slice();
-        self.records.insert(waiting.record(), Held { last_said: hash, said_us, kept });
+        self.records.insert(record, Held { last_said: hash, said_us, kept });
         waiting
     }
 
@@ -437,22 +442,8 @@ pub(crate) fn accepted(event: &Event) -> Option<(&SourceRecordId, &MessageReceiv
     accepted.then_some((message.record.as_ref()?, message))
 }
 
-/// What a message says of its person; a message that says nothing may still be the first to name a record.
-fn said(message: &MessageReceived) -> Demographics {
-    message.demographics.clone().unwrap_or_default()
-}
-
 fn said_us(event: &Event, message: &MessageReceived) -> i64 {
     message.sent.as_ref().map_or(event.header.told_us(), |sent| sent.start_us)
-}
-
-/// The parts that linking looks at.
-fn for_linking(said: &Demographics) -> Demographics {
-    let mut kept = said.clone();
-    kept.practice.clear();
-    kept.practitioner.clear();
-    kept.ethnicity.clear();
-    kept
 }
 
 fn hash(bytes: &[u8]) -> u64 {

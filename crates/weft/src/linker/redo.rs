@@ -142,7 +142,7 @@ impl<'a> Redo<'a> {
         for partition in self.next.keys().copied().collect::<Vec<_>>() {
             let end = self.log.size(partition).await?;
             while let Some((position, event)) = self.message(partition, end).await? {
-                let made = self.hear(&event, false).await?;
+                let made = self.hear(&event).await?;
                 self.remember(position, &made);
                 self.report.undecided += u64::from(!made.is_empty());
             }
@@ -175,15 +175,13 @@ impl<'a> Redo<'a> {
             }
             return self.stand(events);
         }
-        // One that only says something of two records was not decided on where it said nothing new of its own.
-        let is_scored = events.iter().any(|(_, event)| is_scored(&event.payload));
         while let Some((position, event)) = self.message(cause.partition, cause.offset + 1).await? {
             if position == cause {
-                let made = self.hear(&event, self.compares && is_scored).await?;
+                let made = self.hear(&event).await?;
                 self.remember(position, &made);
                 self.compare(position, &made, &events);
             } else {
-                let made = self.hear(&event, false).await?;
+                let made = self.hear(&event).await?;
                 self.remember(position, &made);
                 if self.compares {
                     self.compare(position, &made, &[]);
@@ -252,7 +250,7 @@ impl<'a> Redo<'a> {
         Ok(())
     }
 
-    async fn hear(&mut self, event: &Event, again: bool) -> anyhow::Result<Vec<Payload>> {
+    async fn hear(&mut self, event: &Event) -> anyhow::Result<Vec<Payload>> {
         let Some((record, message)) = accepted(event) else { return Ok(Vec::new()) };
         let revision = message.profile_revision;
         let demo = match self.demo.get(&revision) {
@@ -268,8 +266,7 @@ impl<'a> Redo<'a> {
         {
             self.names.entry(pseudonym).or_insert_with(|| record.clone());
         }
-        let decided = if again { self.deciding.hear_again(event, demo)? } else { self.deciding.hear(event, demo)? };
-        Ok(decided.into_iter().map(|decided| plain(decided.payload)).collect())
+        Ok(self.deciding.hear(event, demo)?.into_iter().map(|decided| plain(decided.payload)).collect())
     }
 
     /// The next message of a partition before `end`.
@@ -326,14 +323,6 @@ fn is_ours(payload: &Payload) -> Option<bool> {
     let has = |stated: &str, ours: &str| stated.is_empty() || stated == ours;
     let is_stated = !decision.normaliser.is_empty();
     is_stated.then(|| has(&decision.normaliser, NORMALISER) && has(&decision.frequencies, FREQUENCIES))
-}
-
-/// Whether scores decided so, and not what somebody says of two records.
-fn is_scored(payload: &Payload) -> bool {
-    match payload {
-        Payload::PersonsMerged(merged) => merged.pairs > 0,
-        decided => !model_of(decided).is_empty(),
-    }
 }
 
 fn model_of(payload: &Payload) -> &str {

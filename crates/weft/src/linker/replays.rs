@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use weft_link::{Model, NORMALISER};
 use weft_log::{Draft, EmbeddedLog, OpenOptions, Same, SharedLog, Vault};
 use weft_model::{
-    Clock, Event, Payload, Position, SourceRecordId, Stream, Verdict,
-    proto::event::{FeedRegistered, Merge, MessageReceived},
+    Clock, Event, Payload, Position, SourceRecordId, Stream, Verdict, When,
+    proto::event::{Demographics, FeedRegistered, Merge, MessageReceived},
 };
 use weft_readmodel::{ProjectOptions, ReadModel, Repeats};
 use weft_synth::Linkage;
@@ -135,39 +135,55 @@ fn draft(control_id: &str, message: MessageReceived) -> Draft {
 }
 
 /// What a hospital sends of generated people: some records say the same twice, some say soon after what another record of the
-/// person says, some are merged into the one before.
+/// person says, some are merged into the one before. Of earlier ones some say a part again, some all, and some what was
+/// said of another before they were heard of, which comes late.
 fn messages() -> Vec<Draft> {
+    let population = Linkage::generate(5, PEOPLE);
+    let told: Vec<Demographics> = population.records().map(|record| record.demographics.clone()).collect();
+    let mut drafts = Vec::new();
+    for (n, said) in told.iter().enumerate() {
+        let earlier = n * 31 % (n + 1);
+        let again = told.get(earlier).unwrap();
+        let part = Demographics { addresses: Vec::new(), telecoms: Vec::new(), ..again.clone() };
+        let every = |of: usize, at: usize| n % of == at;
+        send(&mut drafts, n, said, Sent::Now);
+        every(7, 3).then(|| send(&mut drafts, n - n % 5, said, Sent::Now));
+        every(11, 5).then(|| send(&mut drafts, n, said, Sent::Now));
+        every(97, 9).then(|| send(&mut drafts, n, said, Sent::Merging(n - 1)));
+        every(5, 2).then(|| send(&mut drafts, earlier, &part, Sent::Now));
+        every(5, 4).then(|| send(&mut drafts, earlier, again, Sent::Now));
+        every(19, 7).then(|| send(&mut drafts, earlier, said, Sent::Before));
+    }
+    drafts
+}
+
+enum Sent {
+    Now,
+    /// Before anything else was.
+    Before,
+    /// And says that a record is to be used no more.
+    Merging(usize),
+}
+
+fn send(drafts: &mut Vec<Draft>, n: usize, said: &Demographics, sent: Sent) {
     let id = |n: usize| SourceRecordId {
         organisation: "RYJ".to_owned(),
         system: "MRN".to_owned(),
         value: format!("{n:05}"),
     };
-    let mut drafts = Vec::new();
-    let mut send = |n: usize, demographics, retired: Option<usize>| {
-        let merge = retired.map(|retired| Merge { retired: Some(id(retired)), ..Merge::default() });
-        let message = MessageReceived {
-            record: Some(id(n)),
-            demographics: Some(demographics),
-            merge,
-            ..MessageReceived::default()
-        };
-        drafts.push(draft(&drafts.len().to_string(), message));
+    let after_us = if matches!(sent, Sent::Before) { 0 } else { 1 + drafts.len() as i64 };
+    let merge = match sent {
+        Sent::Merging(retired) => Some(Merge { retired: Some(id(retired)), ..Merge::default() }),
+        Sent::Now | Sent::Before => None,
     };
-    let population = Linkage::generate(5, PEOPLE);
-    let told: Vec<_> = population.records().collect();
-    for (n, record) in told.iter().enumerate() {
-        send(n, record.demographics.clone(), None);
-        if n % 7 == 3 {
-            send(n - n % 5, record.demographics.clone(), None);
-        }
-        if n % 11 == 5 {
-            send(n, record.demographics.clone(), None);
-        }
-        if n % 97 == 9 {
-            send(n, record.demographics.clone(), Some(n - 1));
-        }
-    }
-    drafts
+    let message = MessageReceived {
+        record: Some(id(n)),
+        demographics: Some(said.clone()),
+        merge,
+        sent: Some(When { start_us: Still.now_us() + after_us, ..When::default() }),
+        ..MessageReceived::default()
+    };
+    drafts.push(draft(&drafts.len().to_string(), message));
 }
 
 #[tokio::test]
@@ -182,14 +198,13 @@ async fn replays_on_one_thread_and_on_two_and_from_a_snapshot_and_the_tail_decid
         site.link(threads).await;
         streams.push(site.decisions().await);
     }
-    // The first half is in the read model when the linker is started again.
+    // What came before is in the read model whenever the linker is started again.
     let site = Site::new(keys.path()).await;
-    let (some, rest) = messages.split_at(messages.len() / 2);
-    site.append(some).await;
-    site.link(1).await;
-    site.project().await;
-    site.append(rest).await;
-    site.link(2).await;
+    for (some, threads) in messages.chunks(messages.len() / 12).zip([1, 2].into_iter().cycle()) {
+        site.append(some).await;
+        site.link(threads).await;
+        site.project().await;
+    }
     streams.push(site.decisions().await);
     let first = streams.first().unwrap();
     assert!(first.len() > PEOPLE, "{}", first.len());
