@@ -12,12 +12,15 @@ use weft_model::{When, proto::event::LineKind};
 
 use super::{
     coded::{Coded, concept, text_concept},
-    ids::{Unique, fhir_id, text_id},
+    ids::{Said, Unique, fhir_id, text_id},
     patient::subject,
     telling::{Built, Facts, Telling, joined, line},
     times,
 };
-use crate::{hl7v2::Segment, issue::warning};
+use crate::{
+    hl7v2::Segment,
+    issue::{information, warning},
+};
 
 const CLINICAL: &str = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical";
 const VERIFICATION: &str = "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification";
@@ -36,9 +39,14 @@ struct Allergy<'a> {
 
 /// Tells of every allergy in the message.
 pub(crate) fn tell(facts: &mut Facts<'_>) {
-    let mut ids = Unique::default();
+    let (mut ids, mut said) = (Unique::default(), Said::default());
     let message = facts.message;
     for segment in message.all("AL1").chain(message.all("IAM")) {
+        if !said.is_new(segment) {
+            let text = "an allergy that the message states twice";
+            facts.issues.push(information("segment-repeated", segment.place(), text));
+            continue;
+        }
         let Some(allergy) = Allergy::read(facts, segment) else {
             let text = "an allergy that does not say to what; it is kept in the message only";
             facts.issues.push(warning("allergen-missing", segment.location(3), text));

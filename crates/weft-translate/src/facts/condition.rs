@@ -11,14 +11,17 @@ use weft_model::{
 
 use super::{
     coded::{Coded, ICD_10, coding, concept, local_uri, text_concept},
-    ids::{Unique, fhir_id, text_id},
+    ids::{Said, Unique, fhir_id, text_id},
     patient::{identifier, subject},
     people::Clinician,
     telling::{Built, Facts, Telling, joined, line},
     times,
     visit::Visit,
 };
-use crate::{hl7v2::Segment, issue::warning};
+use crate::{
+    hl7v2::Segment,
+    issue::{information, warning},
+};
 
 const CATEGORY: &str = "http://terminology.hl7.org/CodeSystem/condition-category";
 const VERIFICATION: &str = "http://terminology.hl7.org/CodeSystem/condition-ver-status";
@@ -39,8 +42,16 @@ struct Diagnosis<'a> {
 
 /// Tells of every diagnosis in the message.
 pub(crate) fn tell(facts: &mut Facts<'_>, visit: Option<&Visit>) {
-    let mut ids = Unique::default();
+    let (mut ids, mut said) = (Unique::default(), Said::default());
     for dg1 in facts.message.all("DG1") {
+        if !said.is_new(dg1) {
+            facts.issues.push(information(
+                "segment-repeated",
+                dg1.place(),
+                "a diagnosis that the message states twice",
+            ));
+            continue;
+        }
         let Some(diagnosis) = Diagnosis::read(facts, dg1) else {
             let text = "a diagnosis that does not say which; it is kept in the message only";
             facts.issues.push(warning("diagnosis-missing", dg1.location(3), text));

@@ -1,6 +1,11 @@
 //! Identifiers of facts and resources, made from what a message says, so that the same thing told again has the same one.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use crate::hl7v2::Segment;
 
 /// FHIR's limit.
 const LENGTH_MAX: usize = 64;
@@ -35,6 +40,18 @@ impl Unique {
         let count = self.0.entry(digest(&id)).or_default();
         *count += 1;
         if *count == 1 { id } else { fhir_id(&format!("{id}.{count}")).into_owned() }
+    }
+}
+
+/// What segments say whose first field is their number in the message.
+#[derive(Debug, Default)]
+pub(crate) struct Said<'a>(BTreeSet<&'a str>);
+
+impl<'a> Said<'a> {
+    /// False where an earlier one says the same under another number.
+    pub(crate) fn is_new(&mut self, segment: Segment<'a>) -> bool {
+        let number = "DG1|".len() + segment.field(1).raw().len();
+        self.0.insert(segment.raw().get(number..).unwrap_or_default())
     }
 }
 

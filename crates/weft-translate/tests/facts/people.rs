@@ -326,6 +326,21 @@ fn next_of_kin_stand_in_numbered_places() {
 }
 
 #[test]
+fn what_a_message_states_twice_is_told_once() {
+    let segments = format!(
+        "{}\nPV1||I|6B||||||||||||||||V1\nDG1|1|I10|J18.9^PNEUMONIA||20240430|A\nDG1|2|I10|J18.9^PNEUMONIA||20240430|A\n\
+         DG1|3|I10|J18.9^PNEUMONIA||20240501|A\nAL1|1|DA|91936005^PENICILLIN^SCT\nAL1|2|DA|91936005^PENICILLIN^SCT",
+        pid(&[])
+    );
+    let message = told(&adt("A08", &segments)).message;
+    let ids = message.facts.iter().map(|fact| fact.id.as_str()).skip(2).collect::<Vec<_>>();
+    // The third is another statement of the same diagnosis.
+    assert_eq!(ids, ["V1.J18.9.A", "V1.J18.9.A.2", "91936005"]);
+    let issues = message.issues.iter().map(|issue| (issue.code.as_str(), issue.location.as_str()));
+    assert_eq!(issues.collect::<Vec<_>>(), [("segment-repeated", "DG1[2]"), ("segment-repeated", "AL1[2]")]);
+}
+
+#[test]
 fn diagnoses_and_allergies() {
     let segments = format!(
         "{}\nPV1||I|6B||||||||||||||||V1\n\
