@@ -78,14 +78,22 @@ fn postgres_is_killed_and_comes_back() -> anyhow::Result<()> {
 fn postgres_is_away_for_long() -> anyhow::Result<()> {
     let Some(mut server) = PostgresServer::start()? else { return Ok(()) };
     let Some(brokers) = kafka() else { return Ok(()) };
-    let apart = Apart::start(&brokers, &server.url(), 1)?;
+    let mut apart = Apart::start(&brokers, &server.url(), 1)?;
     let load = Load::start(SENDERS, &apart.listens_at()?);
     load.wait_for_more(50)?;
     server.kill();
     std::thread::sleep(LONG);
     server.restart()?;
     apart.goes_on(&load)?;
+    loaded_once(&mut apart)?;
     apart.settle(load)
+}
+
+/// The linker has kept what it knew: to read it again takes minutes where there are millions of people.
+fn loaded_once(apart: &mut Apart) -> anyhow::Result<()> {
+    let said = apart.stop_and_listen("link")?;
+    assert_eq!(said.matches("linker loaded").count(), 1, "{said}");
+    apart.launch("link")
 }
 
 /// A linker reads what it knows from the read model when it starts, and whenever it comes to lead: so also when the database has
@@ -126,13 +134,14 @@ fn postgres_is_killed_while_the_linker_loads() -> anyhow::Result<()> {
 fn the_broker_is_away_for_long() -> anyhow::Result<()> {
     let Some(mut kafka) = KafkaCluster::start(1)? else { return Ok(()) };
     let Some(postgres) = postgres() else { return Ok(()) };
-    let apart = Apart::start(&kafka.addresses(), &postgres, 1)?;
+    let mut apart = Apart::start(&kafka.addresses(), &postgres, 1)?;
     let load = Load::start(SENDERS, &apart.listens_at()?);
     load.wait_for_more(50)?;
     kafka.kill(0);
     std::thread::sleep(LONGER_THAN_A_DELIVERY);
     kafka.restart(0)?;
     apart.goes_on(&load)?;
+    loaded_once(&mut apart)?;
     apart.settle(load)
 }
 

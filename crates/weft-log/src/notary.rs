@@ -26,7 +26,7 @@ pub(crate) use state::{CUT_NODES, cut_leaves, node_name};
 /// From the first event that no cut covers to the cut that does.
 const CUT_AFTER: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The last cut, when the node ends, is given up after this: what it would cover is covered after the next start.
 const LAST_CUT_TIMEOUT: Duration = Duration::from_secs(5);
 

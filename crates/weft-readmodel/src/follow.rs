@@ -17,7 +17,7 @@ use crate::{batch::Batch, error::ProjectError};
 /// Pages that are open or being opened before the caller takes them.
 const PAGES_AHEAD: usize = 2;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// When followed partitions are read under load: at most so often, and all at the same moments, so that what they bring
 /// is applied together. A commit writes every database page that it touches, and the events of a fifth of a second share

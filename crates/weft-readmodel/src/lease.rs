@@ -57,7 +57,7 @@ impl Lead {
         self.epoch
     }
 
-    /// Resolves when another may lead: stop at once.
+    /// Resolves when another may lead: stop, or take the lead again with [`Leases::try_lead`].
     pub async fn lost(&self) {
         self.lost.cancelled().await;
     }
@@ -87,18 +87,9 @@ impl Leases {
     /// # Errors
     /// [`StoreError`] where the store is damaged; while it is unavailable nobody leads.
     pub async fn lead(&self, task: &str, shutdown: &CancellationToken) -> Result<Option<Lead>, StoreError> {
-        let Some(store) = &self.store else {
-            return Ok(Some(Lead { epoch: 0, lost: CancellationToken::new(), _renewing: JoinSet::new() }));
-        };
         loop {
-            match store.take(&self.owner, task).await {
-                Ok(Some(epoch)) => {
-                    info!(task, epoch, "leading");
-                    let lost = CancellationToken::new();
-                    let mut renewing = JoinSet::new();
-                    renewing.spawn(renew(store.clone(), self.owner.clone(), task.to_owned(), epoch, lost.clone()));
-                    return Ok(Some(Lead { epoch, lost, _renewing: renewing }));
-                }
+            match self.try_lead(task).await {
+                Ok(Some(lead)) => return Ok(Some(lead)),
                 Ok(None) => {}
                 Err(StoreError::Unavailable(error)) => warn!(task, %error, "lead cannot be taken now"),
                 Err(error) => return Err(error),
@@ -108,6 +99,23 @@ impl Leases {
                 () = sleep(RENEW_EVERY) => {}
             }
         }
+    }
+
+    /// Takes the lead in `task`; `None` where another has it. Its epoch is one more than that of the last lead: whoever held that
+    /// one, and gets this, knows that nobody led between.
+    ///
+    /// # Errors
+    /// [`StoreError`]; while the store is unavailable nobody can take it.
+    pub async fn try_lead(&self, task: &str) -> Result<Option<Lead>, StoreError> {
+        let lost = CancellationToken::new();
+        let mut renewing = JoinSet::new();
+        let Some(store) = &self.store else {
+            return Ok(Some(Lead { epoch: 0, lost, _renewing: renewing }));
+        };
+        let Some(epoch) = store.take(&self.owner, task).await? else { return Ok(None) };
+        info!(task, epoch, "leading");
+        renewing.spawn(renew(store.clone(), self.owner.clone(), task.to_owned(), epoch, lost.clone()));
+        Ok(Some(Lead { epoch, lost, _renewing: renewing }))
     }
 
     /// Gives the lead in `task` back, so that another need not wait until it runs out.

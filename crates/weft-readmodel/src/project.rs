@@ -24,7 +24,7 @@ use crate::{
 const EVENTS_MAX: usize = 2_000;
 const PAGE: ReadLimit = ReadLimit { events: 1_000, bytes: 4 << 20 };
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How to project.
 #[derive(Debug, Clone)]

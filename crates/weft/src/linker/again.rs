@@ -1,4 +1,6 @@
-//! The linker, loaded again where what it reads was away: it then knows what it knew, as after a restart.
+//! The linker, loaded again where it cannot go on: it then knows what it knew, as after a restart. While it works it waits for
+//! what is away by itself, for where there are many people loading takes long; what comes here is a read model that is away
+//! while it loads, and a key that is damaged.
 //!
 //! Why it waits is said once, and again when it is for another reason or has come further: a key that stays damaged is one
 //! line, and not one a second.

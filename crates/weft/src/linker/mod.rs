@@ -33,7 +33,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use weft_link::{Model, TOGETHER};
-use weft_log::{AppendError, Draft, OpenError, ReadLimit, Receipt, SharedLog};
+use weft_log::{AppendError, Draft, OpenError, ReadError, ReadLimit, Receipt, SharedLog, VaultError};
 use weft_model::{Clock, Cut, Event, Partition, Payload, Position, Stream, proto::event::Demographics};
 use weft_readmodel::ReadModel;
 use weft_translate::Profile;
@@ -63,6 +63,9 @@ pub(crate) struct Linker {
 const STORE_PLACE_EVERY: Duration = Duration::from_secs(1);
 /// From one page to the next, at least, unless the first was full: decisions that are appended together share a commit.
 const READ_EVERY: Duration = Duration::from_millis(50);
+/// From one attempt to read or append to the next, where what it takes is away.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 impl Linker {
     /// Takes what is decided from out of the read model as of the linker's place, and brings it up to the identity
@@ -171,7 +174,7 @@ impl Linker {
     /// Decides on a page of messages; true where the page was full.
     async fn take_feed(&mut self, partition: Partition) -> anyhow::Result<bool> {
         let next = self.next.get(&partition).copied().unwrap_or(0);
-        let page = open_page(&self.log, partition.at(next), u64::MAX).await?;
+        let page = self.page(partition.at(next)).await?;
         let mut messages = Vec::with_capacity(page.events.len());
         for (position, event) in &page.events {
             if let Some((_, message)) = accepted(event) {
@@ -215,8 +218,8 @@ impl Linker {
     /// Takes in what others have appended to the identity stream, and appends what that makes necessary.
     async fn take_identity(&mut self) -> anyhow::Result<()> {
         let identity = Stream::Identity.partition(0);
-        while self.next_identity < self.log.size(identity).await? {
-            let page = open_page(&self.log, identity.at(self.next_identity), u64::MAX).await?;
+        while self.next_identity < self.size(identity).await? {
+            let page = self.page(identity.at(self.next_identity)).await?;
             let mut drafts = Vec::new();
             for (position, event) in &page.events {
                 self.deciding.take(position.offset, event)?;
@@ -227,6 +230,16 @@ impl Linker {
             self.append(drafts).await?;
         }
         Ok(())
+    }
+
+    /// What comes next. While log or keys are away it is waited for: to be loaded again takes long where there are many people.
+    async fn page(&self, from: Position) -> anyhow::Result<Page> {
+        patiently(|| open_page(&self.log, from, u64::MAX)).await
+    }
+
+    async fn size(&self, partition: Partition) -> anyhow::Result<u64> {
+        let log = &self.log;
+        patiently(|| async move { Ok(log.size(partition).await?) }).await
     }
 
     /// Appends decisions; a log that cannot store now is waited for. Where all of them are new and nothing else was
@@ -266,7 +279,7 @@ impl Linker {
         if let Some(demo) = self.demo.get(&revision) {
             return Ok(*demo);
         }
-        let demo = is_demo(&self.log, revision).await?;
+        let demo = patiently(|| is_demo(&self.log, revision)).await?;
         self.demo.insert(revision, demo);
         Ok(demo)
     }
@@ -363,7 +376,7 @@ pub(crate) async fn open_page(log: &SharedLog, from: Position, to: u64) -> anyho
 }
 
 async fn append(log: &SharedLog, drafts: &[Draft]) -> anyhow::Result<Vec<Receipt>> {
-    let mut pause = Duration::from_millis(50);
+    let mut pause = PAUSE_MIN;
     loop {
         match log.append(drafts.to_vec()).await {
             Ok(receipts) => return Ok(receipts),
@@ -371,8 +384,29 @@ async fn append(log: &SharedLog, drafts: &[Draft]) -> anyhow::Result<Vec<Receipt
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(5));
+        pause = (pause * 2).min(PAUSE_MAX);
     }
+}
+
+/// Reads, as often as it takes until what is read from is there.
+async fn patiently<T, F: Future<Output = anyhow::Result<T>>>(read: impl Fn() -> F) -> anyhow::Result<T> {
+    let mut pause = PAUSE_MIN;
+    loop {
+        match read().await {
+            Err(error) if is_away(&error) => warn!(reason = format!("{error:#}"), "linking waits"),
+            done => return done,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Whether brokers or database are away. A key that is damaged is there.
+fn is_away(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        matches!(cause.downcast_ref(), Some(ReadError::Unavailable(_)))
+            || matches!(cause.downcast_ref(), Some(OpenError::Vault(VaultError::Database(_))))
+    })
 }
 
 /// For each partition of the feed stream, one past the last message that a stored decision was made on, as far as the
