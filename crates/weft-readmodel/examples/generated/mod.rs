@@ -6,10 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use weft_model::{
     Event, Payload, PersonId, Pseudonym, Random, SourceRecordId, Verdict, When,
     proto::event::{
-        Address, Code, Demographics, EventKind, Fact, Header, Identifier, IdentifierKind, Line, LineKind,
-        MessageReceived, Name, Precision, RecordLinked,
+        Address, Code, Demographics, EventKind, Fact, FeedRegistered, Header, Identifier, IdentifierKind, Issue, Line,
+        LineKind, MessageReceived, Name, Precision, RecordLinked,
     },
 };
+
+pub(crate) const FEEDS: u64 = 10;
+/// When the first message was sent.
+pub(crate) const FIRST_US: i64 = 1_700_000_000_000_000;
 
 /// SplitMix64: the same numbers on every run.
 pub(crate) struct Numbers(pub(crate) AtomicU64);
@@ -37,13 +41,13 @@ impl Random for Numbers {
 }
 
 pub(crate) fn message(n: u64, record: u64, numbers: &Numbers) -> Event {
-    let now = 1_700_000_000_000_000 + (n as i64) * 1_000_000;
+    let now = FIRST_US + (n as i64) * 1_000_000;
     let report = n % 5 >= 3;
     let header = Header {
         schema: 1,
-        event_id: vec![9; 16],
+        event_id: identifier(n * 2).to_vec(),
         kind: EventKind::MessageReceived.into(),
-        feed: format!("trust-{}", record % 10),
+        feed: feed(record),
         control_id: format!("MSG{n:012}"),
         message_type: if report { "ORU^R01" } else { "ADT^A01" }.to_owned(),
         verdict: Verdict::Accepted.into(),
@@ -148,7 +152,7 @@ fn coded(kind: LineKind, title: &str, detail: &str, n: u64) -> Line {
     }
 }
 
-fn demographics(record: u64) -> Demographics {
+pub(crate) fn demographics(record: u64) -> Demographics {
     let nhs = 400_000_000 + record / 2 * 7;
     let number = (nhs..nhs + 7).find_map(weft_model::NhsNumber::with_check_digit).unwrap();
     Demographics {
@@ -183,10 +187,40 @@ fn demographics(record: u64) -> Demographics {
     }
 }
 
+/// The identifier of event `n`: one that no other event has.
+fn identifier(n: u64) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    Numbers(AtomicU64::new(n)).fill(&mut bytes);
+    bytes
+}
+
+/// The same message, kept and not projected.
+pub(crate) fn quarantined(n: u64, record: u64, numbers: &Numbers) -> Event {
+    let mut event = message(n, record, numbers);
+    event.header.verdict = Verdict::Quarantined.into();
+    if let Payload::MessageReceived(message) = &mut event.payload {
+        message.reason = "date-unreadable".to_owned();
+        message.issues = vec![Issue { code: "date-unreadable".to_owned(), ..Issue::default() }];
+        message.facts.clear();
+    }
+    event
+}
+
+/// The feed that messages of a record come from.
+pub(crate) fn feed(record: u64) -> String {
+    format!("trust-{}", record % FEEDS)
+}
+
+pub(crate) fn registered(feed: String) -> Event {
+    let header = Header { schema: 1, kind: EventKind::FeedRegistered.into(), ..Header::default() };
+    let profile_toml = format!("feed = \"{feed}\"\n");
+    Event { header, payload: Payload::FeedRegistered(FeedRegistered { feed, profile_toml, by: String::new() }) }
+}
+
 pub(crate) fn link(record: u64) -> Event {
     let header = Header {
         schema: 1,
-        event_id: vec![8; 16],
+        event_id: identifier(record * 2 + 1).to_vec(),
         kind: EventKind::RecordLinked.into(),
         source_record: pseudonym(record).to_vec(),
         ..Header::default()
@@ -195,7 +229,7 @@ pub(crate) fn link(record: u64) -> Event {
     Event { header, payload: Payload::RecordLinked(linked) }
 }
 
-fn id(record: u64) -> SourceRecordId {
+pub(crate) fn id(record: u64) -> SourceRecordId {
     let organisation = format!("RY{}", record % 10);
     SourceRecordId { organisation, system: "MRN".to_owned(), value: format!("MRN{record:08}") }
 }
