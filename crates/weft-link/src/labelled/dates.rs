@@ -41,7 +41,7 @@ pub(crate) fn read(text: &str, order: Order) -> Option<When> {
 
 /// A date of what is known of it; 0 and what cannot be stand for "not known".
 pub(crate) fn from_parts(year: i64, month: i64, day: i64) -> Option<When> {
-    if !(1850..2100).contains(&year) {
+    if !(1000..2100).contains(&year) {
         return None;
     }
     let days_in = match month {
