@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use weft_link::{Features, Index, Model, Options, TOGETHER, Waiting, decide};
+use weft_link::{Features, Index, Model, Options, TOGETHER, Waiting};
 use weft_model::Pseudonym;
 use weft_synth::{Linkage, LinkageRecord};
 
@@ -36,11 +36,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             waiting.chunks_mut(together).for_each(|waiting| index.look_ahead(waiting, &model));
         }
         let looked = cpu_nanos()?;
-        for mut waiting in waiting {
+        for waiting in waiting {
             let start = Instant::now();
             let pseudonym = waiting.record();
-            let (features, found, setting) = index.hear(&mut waiting);
-            let decision = decide(pseudonym, features, None, &found, setting, &model);
+            let decision = index.hear(waiting, &model);
             index.apply(pseudonym, &decision);
             micros.push(u32::try_from(start.elapsed().as_nanos() / 100)?);
             candidates += u64::from(decision.candidates);

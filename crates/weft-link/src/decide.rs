@@ -236,8 +236,7 @@ fn rank(features: &Features, others: &[&Candidate<'_>], pair: &Pair<'_>) -> Vec<
     let mut compared: Vec<Comparison> = others
         .iter()
         .map(|candidate| {
-            let made = candidate.compared.copied();
-            let mut comparison = made.unwrap_or_else(|| pair.compare(features, candidate.features));
+            let mut comparison = pair.compare(features, candidate.features);
             if candidate.barred {
                 comparison.add("steward", "cannot-link", model.veto);
             }

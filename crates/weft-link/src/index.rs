@@ -1,18 +1,15 @@
 //! Every record that has been heard of, the person it belongs to, and the keys by which others find it.
 
-use std::sync::LazyLock;
-
 use weft_model::{NhsNumber, PersonId, Pseudonym};
 
 use crate::{
-    Decision, Features, Setting, Waiting,
-    compare::Comparison,
+    Decision, Features, Setting,
     keys::{all_keys, household_key, most_records},
     map::Map,
-    postings::Postings,
+    postings::{Postings, Records},
+    recent::{self, Recent},
     setting::Homes,
     ties::Ties,
-    waiting::Compared,
 };
 
 /// Records that may share one key before the key says nothing and is skipped: no patient has so many, a filler does.
@@ -36,17 +33,13 @@ pub struct Candidate<'a> {
     pub barred: bool,
     /// Whether a steward has released the NHS number that the record to be decided on and this one state.
     pub looked_at: LookedAt,
-    pub(crate) slot: u32,
-    /// The comparison with the record to be decided on, where it was made ahead.
-    pub(crate) compared: Option<&'a Comparison>,
 }
 
 impl<'a> Candidate<'a> {
     /// A record that follows no other, and of which nobody has decided anything.
     #[must_use]
     pub fn new(record: Pseudonym, person: PersonId, features: &'a Features) -> Self {
-        let looked_at = LookedAt::No;
-        Self { record, person, follows: None, features, barred: false, looked_at, slot: 0, compared: None }
+        Self { record, person, follows: None, features, barred: false, looked_at: LookedAt::No }
     }
 }
 
@@ -80,12 +73,8 @@ pub struct Index {
     homes: Homes,
     /// Records that say when somebody was born.
     born: usize,
-    /// Times that a record was put; stays at the most.
-    changes: u32,
+    pub(crate) recent: Recent,
 }
-
-/// What a record says that is not there.
-static NOTHING: LazyLock<Features> = LazyLock::new(Features::default);
 
 pub(crate) struct Slot {
     record: Pseudonym,
@@ -93,8 +82,6 @@ pub(crate) struct Slot {
     person: Option<PersonId>,
     /// Another record of the person, in a ring; itself where there is none.
     next: u32,
-    /// [`Index::changes`] when it was last put.
-    changed: u32,
 }
 
 impl Slot {
@@ -139,27 +126,6 @@ impl Index {
         self.replace(slot, features, keys.as_slice());
     }
 
-    /// [`put`](Self::put) and [`candidates`](Self::candidates) at once, for a record whose turn has come: what it says, and whom
-    /// to compare it with.
-    pub fn hear<'a>(&'a mut self, waiting: &'a mut Waiting) -> (&'a Features, Vec<Candidate<'a>>, Setting) {
-        let slot = self.put_waiting(waiting);
-        let features = self.slots.get(slot as usize).map_or(LazyLock::force(&NOTHING), |held| &held.features);
-        (features, self.candidates_of(waiting), self.setting())
-    }
-
-    /// [`put`](Self::put) for a record that has waited.
-    pub(crate) fn put_waiting(&mut self, waiting: &mut Waiting) -> u32 {
-        let slot = self.slot_of(waiting.record());
-        let features = waiting.take_features(self);
-        self.replace(slot, features, waiting.keys());
-        slot
-    }
-
-    /// [`candidates`](Self::candidates) for a record that has waited and was put.
-    pub(crate) fn candidates_of<'a>(&'a self, waiting: &'a Waiting) -> Vec<Candidate<'a>> {
-        self.candidates_by(waiting.keys(), waiting.compared(self.setting()))
-    }
-
     /// Among whom a record that was put is decided on.
     #[must_use]
     pub fn setting(&self) -> Setting {
@@ -197,24 +163,39 @@ impl Index {
     }
 
     /// Puts other features, which have these keys, in a slot's place.
-    fn replace(&mut self, slot: u32, features: Features, new: &[u64]) {
+    pub(crate) fn replace(&mut self, slot: u32, features: Features, new: &[u64]) {
         let Some(held) = self.slots.get(slot as usize) else { return };
         let old = all_keys(&held.features);
-        self.changes = self.changes.saturating_add(1);
         let homes = [household_key(&held.features), household_key(&features)];
         self.born -= usize::from(held.features.birth.is_told());
         self.born += usize::from(features.birth.is_told());
+        self.note_person(held.person);
         self.counting(homes, |index| {
             if let Some(held) = index.slots.get_mut(slot as usize) {
-                (held.features, held.changed) = (features, index.changes);
+                held.features = features;
             }
             for key in old.as_slice().iter().filter(|key| !new.contains(key)) {
-                index.postings.remove(*key, slot);
+                let others = index.postings.remove(*key, slot);
+                index.note_key(*key, others);
             }
             for key in new.iter().filter(|key| !old.as_slice().contains(key)) {
-                index.postings.add(*key, slot);
+                let others = index.postings.add(*key, slot);
+                index.note_key(*key, others);
             }
         });
+    }
+
+    /// A record has got or lost a key, which so many others have: where these are too many, the key finds nobody as before.
+    fn note_key(&mut self, key: u64, others: usize) {
+        if others <= most_records(key) {
+            self.recent.note(key);
+        }
+    }
+
+    fn note_person(&mut self, person: Option<PersonId>) {
+        if let Some(person) = person {
+            self.recent.note(recent::digest(person));
+        }
     }
 
     /// Makes a change, and keeps the counts of the homes that it is about.
@@ -278,12 +259,22 @@ impl Index {
             let person = self.person_at(survivor);
             self.move_to(retired, person);
         }
+        self.note_ties(retired);
+        self.note_ties(survivor);
     }
 
     /// A record follows nobody any more; it stays with the person that it has, and those that follow it go with it.
     pub fn unmerge(&mut self, record: Pseudonym) {
         let slot = self.slot_of(record);
+        self.note_ties(slot);
         self.ties.untie(slot);
+    }
+
+    /// What a record follows has changed, or is about to: so it has for those that follow it.
+    fn note_ties(&mut self, slot: u32) {
+        for slot in self.ties.with_followers(slot) {
+            self.note_person(self.person_at(slot));
+        }
     }
 
     /// The person a record belongs to; `None` before it is linked.
@@ -307,33 +298,37 @@ impl Index {
     /// All linked records of every person that shares a key with these features, in no stated order; itself included.
     #[must_use]
     pub fn candidates(&self, features: &Features) -> Vec<Candidate<'_>> {
-        self.candidates_by(all_keys(features).as_slice(), None)
+        self.candidates_by(all_keys(features).as_slice())
     }
 
-    /// Times that a record was put.
-    pub(crate) fn changes(&self) -> u32 {
-        self.changes
-    }
-
-    pub(crate) fn candidates_by<'a>(&'a self, keys: &[u64], compared: Option<&'a Compared>) -> Vec<Candidate<'a>> {
-        let mut found: Vec<u32> = self.found_by(keys).collect();
+    pub(crate) fn candidates_by(&self, keys: &[u64]) -> Vec<Candidate<'_>> {
+        let mut found: Vec<u32> = self.lists(keys, |_| 0).flatten().collect();
         found.sort_unstable();
         found.dedup();
+        self.of_persons(&self.persons_of(&found))
+    }
+
+    /// The records under each key that is not skipped, where so many `more` are about to get it besides those that have it.
+    pub(crate) fn lists(&self, keys: &[u64], more: impl Fn(Records<'_>) -> usize) -> impl Iterator<Item = Records<'_>> {
+        let list = move |key: &u64| {
+            let records = self.postings.get(*key);
+            (records.len() + more(records) <= most_records(*key)).then_some(records)
+        };
+        keys.iter().filter_map(list)
+    }
+
+    /// Each person of these records once, with one of them.
+    pub(crate) fn persons_of(&self, slots: &[u32]) -> Vec<(PersonId, u32)> {
         let mut persons: Vec<(PersonId, u32)> =
-            found.iter().filter_map(|slot| Some((self.person_at(*slot)?, *slot))).collect();
+            slots.iter().filter_map(|slot| Some((self.person_at(*slot)?, *slot))).collect();
         persons.sort_unstable();
         persons.dedup_by_key(|(person, _)| *person);
         persons
-            .iter()
-            .flat_map(|(_, slot)| self.ring(*slot))
-            .filter_map(|slot| self.candidate(slot, compared))
-            .collect()
     }
 
-    /// The records under keys that are not skipped, some more than once.
-    pub(crate) fn found_by(&self, keys: &[u64]) -> impl Iterator<Item = u32> {
-        let found = |key: &u64| Some(self.postings.get(*key)).filter(|records| records.len() <= most_records(*key));
-        keys.iter().filter_map(found).flatten()
+    /// All records of persons.
+    pub(crate) fn of_persons(&self, persons: &[(PersonId, u32)]) -> Vec<Candidate<'_>> {
+        persons.iter().flat_map(|(_, slot)| self.ring(*slot)).filter_map(|slot| self.candidate(slot)).collect()
     }
 
     /// Whether two records share a key that is not skipped: whether one would have been compared with the other.
@@ -366,27 +361,25 @@ impl Index {
         self.postings.count(most_records)
     }
 
-    fn candidate<'a>(&'a self, slot: u32, compared: Option<&'a Compared>) -> Option<Candidate<'a>> {
+    fn candidate(&self, slot: u32) -> Option<Candidate<'_>> {
         let held = self.slots.get(slot as usize)?;
-        let compared = compared.and_then(|compared| compared.with(slot, held.changed));
-        let follows = self.head_of(slot);
-        Some(Candidate { follows, slot, compared, ..Candidate::new(held.record, held.person?, &held.features) })
+        Some(Candidate { follows: self.head_of(slot), ..Candidate::new(held.record, held.person?, &held.features) })
     }
 
     fn record_at(&self, slot: u32) -> Option<Pseudonym> {
         self.slots.get(slot as usize).map(|slot| slot.record)
     }
 
-    fn person_at(&self, slot: u32) -> Option<PersonId> {
+    pub(crate) fn person_at(&self, slot: u32) -> Option<PersonId> {
         self.slots.get(slot as usize).and_then(|slot| slot.person)
     }
 
     /// The slot of a record, made where it is new.
-    fn slot_of(&mut self, record: Pseudonym) -> u32 {
+    pub(crate) fn slot_of(&mut self, record: Pseudonym) -> u32 {
         let next = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         let slot = *self.by_record.entry(record).or_insert(next);
         if slot == next {
-            self.slots.push(Slot { record, features: Features::default(), person: None, next: slot, changed: 0 });
+            self.slots.push(Slot { record, features: Features::default(), person: None, next: slot });
         }
         slot
     }
@@ -397,13 +390,13 @@ impl Index {
 
     /// Moves a record and all that follow it.
     fn move_to(&mut self, slot: u32, person: Option<PersonId>) {
-        let mut moving = vec![slot];
-        while let Some(slot) = moving.pop() {
-            moving.extend_from_slice(self.ties.followers(slot));
+        for slot in self.ties.with_followers(slot) {
             let Some(held) = self.slots.get_mut(slot as usize) else { continue };
             let old = std::mem::replace(&mut held.person, person);
             if old != person {
+                self.note_person(old);
                 self.leave(old, slot);
+                self.note_person(person);
                 self.enter(person, slot);
             }
         }

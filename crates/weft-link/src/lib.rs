@@ -45,6 +45,7 @@ mod normalise;
 mod phonetic;
 mod places;
 mod postings;
+mod recent;
 mod register;
 mod rule;
 mod rules;

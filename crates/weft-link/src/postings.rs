@@ -27,14 +27,27 @@ impl Postings {
         }
     }
 
-    pub(crate) fn add(&mut self, key: u64, record: u32) {
+    /// Gives a record a key that it has not got; says how many others have it.
+    pub(crate) fn add(&mut self, key: u64, record: u32) -> usize {
         let Self { heads, blocks } = self;
-        heads.update(key, |head| Some(head.map_or(record, |head| blocks.add(head, record))));
+        let mut others = 0;
+        heads.update(key, |head| {
+            others = head.map_or(0, |head| blocks.count(head));
+            Some(head.map_or(record, |head| blocks.add(head, record)))
+        });
+        others
     }
 
-    pub(crate) fn remove(&mut self, key: u64, record: u32) {
+    /// Takes a key from a record that has it; says how many others have it.
+    pub(crate) fn remove(&mut self, key: u64, record: u32) -> usize {
         let Self { heads, blocks } = self;
-        heads.update(key, |head| blocks.remove(head?, record));
+        let mut others = 0;
+        heads.update(key, |head| {
+            let left = blocks.remove(head?, record);
+            others = left.map_or(0, |head| blocks.count(head));
+            left
+        });
+        others
     }
 
     /// Keys, and those that more records have than `most` says of the key.
@@ -68,6 +81,10 @@ impl Records<'_> {
     pub(crate) fn len(self) -> usize {
         usize::from(self.one.is_some()) + self.more.len()
     }
+
+    pub(crate) fn contains(self, record: u32) -> bool {
+        self.one == Some(record) || self.more.contains(&record)
+    }
 }
 
 impl<'a> IntoIterator for Records<'a> {
@@ -93,6 +110,11 @@ impl Blocks {
         let at = place(head);
         let count = self.store.get(at).copied().unwrap_or_default() as usize;
         self.store.get(at + 1..at + 1 + count).unwrap_or_default()
+    }
+
+    /// Records that a head stands for.
+    fn count(&self, head: u32) -> usize {
+        if head & IS_BLOCK == 0 { 1 } else { self.get(head).len() }
     }
 
     fn touch(&self, head: u32) -> u32 {

@@ -186,6 +186,11 @@ impl Register {
             .any(|other| Pseudonym::from_bytes(other).is_ok_and(|other| self.index.person_of(other) == Some(person)))
     }
 
+    /// True where what stewards have said may change what a record that states this number is compared with.
+    pub(crate) fn has_facts_of(&self, record: Pseudonym, number: Option<NhsNumber>) -> bool {
+        self.sides.contains_key(&record) || number.is_some_and(|number| self.released.contains_key(&number))
+    }
+
     /// True where some record of the one person must never meet some record of the other.
     #[must_use]
     pub fn are_apart(&self, one: PersonId, other: PersonId) -> bool {

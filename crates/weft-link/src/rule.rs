@@ -24,27 +24,31 @@ impl Register {
     #[must_use]
     pub fn rule(&self, record: Pseudonym, id: &SourceRecordId, model: &Model) -> Vec<Payload> {
         let Some(features) = self.index().features(record) else { return Vec::new() };
-        self.rule_among(self.index().candidates(features), (record, features), id, model)
+        self.rule_on((record, features), None, || self.index().candidates(features), id, model)
     }
 
     /// The same for a record that has waited, was heard, and is looked ahead at, if it is, with the same model.
     #[must_use]
-    pub fn rule_heard(&self, waiting: &Waiting, id: &SourceRecordId, model: &Model) -> Vec<Payload> {
+    pub fn rule_heard(&self, mut waiting: Waiting, id: &SourceRecordId, model: &Model) -> Vec<Payload> {
         let Some(features) = self.index().features(waiting.record()) else { return Vec::new() };
-        self.rule_among(self.index().candidates_of(waiting), (waiting.record(), features), id, model)
+        let foreseen = waiting.take_decision();
+        let candidates = || self.index().candidates_by(waiting.keys());
+        self.rule_on((waiting.record(), features), foreseen, candidates, id, model)
     }
 
-    fn rule_among(
-        &self,
-        candidates: Vec<Candidate<'_>>,
+    fn rule_on<'a>(
+        &'a self,
         (record, features): (Pseudonym, &Features),
+        foreseen: Option<Decision>,
+        candidates: impl FnOnce() -> Vec<Candidate<'a>>,
         id: &SourceRecordId,
         model: &Model,
     ) -> Vec<Payload> {
         if self.index().survivor_of(record).is_some() {
             return Vec::new();
         }
-        let decision = self.decision(candidates, (record, features), self.index().person_of(record), model);
+        let current = self.index().person_of(record);
+        let decision = self.decision((record, features), current, foreseen, candidates, model);
         let mut events = Vec::new();
         if let Some(number) = features.nhs_number()
             && decision.review.contains(&OVERLAY)
@@ -70,8 +74,8 @@ impl Register {
             self.index().survivor_of(*record).is_none()
                 && !self.is_held(*record)
                 && self.index().features(*record).is_some_and(|features| {
-                    let candidates = self.index().candidates(features);
-                    self.decision(candidates, (*record, features), None, model).person == joined
+                    let candidates = || self.index().candidates(features);
+                    self.decision((*record, features), None, None, candidates, model).person == joined
                 })
         });
         (left != joined && !records.is_empty()).then(|| self.joined(joined, left, &records, model))
@@ -97,33 +101,24 @@ impl Register {
         })
     }
 
-    /// What the scores say, as far as stewards and senders leave it to them.
-    fn decision(
-        &self,
-        mut candidates: Vec<Candidate<'_>>,
+    /// What the scores say, as far as stewards and senders leave it to them; `foreseen` is what they say where nobody has decided
+    /// anything.
+    fn decision<'a>(
+        &'a self,
         (record, features): (Pseudonym, &Features),
         current: Option<PersonId>,
+        foreseen: Option<Decision>,
+        candidates: impl FnOnce() -> Vec<Candidate<'a>>,
         model: &Model,
     ) -> Decision {
-        for candidate in &mut candidates {
-            candidate.barred = self.is_apart(record, candidate.person);
-            candidate.looked_at = self.looked_at(features.nhs_number(), record, candidate.record);
-        }
-        let setting = self.index().setting();
-        let mut decision = decide(record, features, current, &candidates, setting, model);
-        let mut kept_apart = None;
-        // Every round takes one person away.
-        while let Some((other, are_apart)) = self.forbidden_join(&decision, current) {
-            candidates.retain(|candidate| candidate.person != other);
-            let score = decision.others.iter().find(|(person, _)| *person == other).map_or(0, |(_, score)| *score);
-            kept_apart = kept_apart.or(Some((other, score, are_apart)));
-            decision = decide(record, features, current, &candidates, setting, model);
-        }
-        if let Some((other, score, false)) = kept_apart {
-            decision.runner_up = Some((other, score));
-            decision.review.push(MAY_BE_ONE);
-            decision.review.sort_unstable();
-        }
+        let is_left_to_scores = |decision: &Decision| {
+            !self.has_facts_of(record, features.nhs_number()) && self.forbidden_join(decision, current).is_none()
+        };
+        let foreseen = foreseen.filter(is_left_to_scores);
+        let (mut decision, kept_apart) = match foreseen {
+            Some(decision) => (decision, None),
+            None => self.scored((record, features), current, candidates(), model),
+        };
         let stays = current == Some(decision.person);
         if self.is_held(record) {
             if stays || !decision.joins.is_empty() {
@@ -143,6 +138,37 @@ impl Register {
             }
         }
         decision
+    }
+
+    /// What the scores say under what stewards and senders have decided of the record; with it the first person that the scores
+    /// would join and must not, its score, and whether the two are kept apart.
+    fn scored(
+        &self,
+        (record, features): (Pseudonym, &Features),
+        current: Option<PersonId>,
+        mut candidates: Vec<Candidate<'_>>,
+        model: &Model,
+    ) -> (Decision, Option<(PersonId, i64, bool)>) {
+        for candidate in &mut candidates {
+            candidate.barred = self.is_apart(record, candidate.person);
+            candidate.looked_at = self.looked_at(features.nhs_number(), record, candidate.record);
+        }
+        let setting = self.index().setting();
+        let mut decision = decide(record, features, current, &candidates, setting, model);
+        let mut kept_apart = None;
+        // Every round takes one person away.
+        while let Some((other, are_apart)) = self.forbidden_join(&decision, current) {
+            candidates.retain(|candidate| candidate.person != other);
+            let score = decision.others.iter().find(|(person, _)| *person == other).map_or(0, |(_, score)| *score);
+            kept_apart = kept_apart.or(Some((other, score, are_apart)));
+            decision = decide(record, features, current, &candidates, setting, model);
+        }
+        if let Some((other, score, false)) = kept_apart {
+            decision.runner_up = Some((other, score));
+            decision.review.push(MAY_BE_ONE);
+            decision.review.sort_unstable();
+        }
+        (decision, kept_apart)
     }
 
     /// A person that the scores would join and must not: whom a steward has decided about, a score joins with nobody. With

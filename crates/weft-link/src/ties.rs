@@ -21,9 +21,15 @@ impl Ties {
         self.above(slot).last()
     }
 
-    /// The slots that follow this one themselves.
-    pub(crate) fn followers(&self, slot: u32) -> &[u32] {
-        self.followers.get(&slot).map_or(&[], List::as_slice)
+    /// This slot, and all that follow it through any number of ties.
+    pub(crate) fn with_followers(&self, slot: u32) -> Vec<u32> {
+        let mut all = vec![slot];
+        let mut at = 0;
+        while let Some(slot) = all.get(at) {
+            all.extend_from_slice(self.followers.get(slot).map_or(&[], List::as_slice));
+            at += 1;
+        }
+        all
     }
 
     /// `retired` follows `survivor` from now on. True where the survivor itself followed `retired`: it takes that place.

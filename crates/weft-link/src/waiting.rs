@@ -1,28 +1,30 @@
 //! Records that wait for their turn, and what can be worked out about them before it.
 //!
-//! Each decision depends on those before it, so they are made one after the other. Most of the work of one does not: reading
-//! what a record says, finding its keys, and comparing it with what is known already. Where many records wait it is done of a
-//! few at once, so that the memory that it reads can be asked for of all of them together: in an index of millions most of
-//! the time of a decision is waiting for memory, a hundred times a record.
+//! Each decision depends on those before it, so they are made one after the other. Yet few depend on the hundred before them: most
+//! are about other people. So where many records wait, each is decided on ahead, as if its turn were now: on any number of
+//! threads, and of a few at once, so that the memory that it takes can be asked for of all of them together. In an index of
+//! millions most of the time of a decision is waiting for memory, a hundred times a record.
 //!
 //! ```text
 //! a few at once, on any number of threads; nothing changes     each in its turn
-//! Features ─Waiting::new─► Waiting ─Index::look_ahead────────► Index::hear ─► decide ─► apply
+//! Features ─Waiting::new─► Waiting ─Index::look_ahead────────► Index::hear ─► Index::apply
 //! ```
 //!
-//! Nothing that was worked out ahead decides anything. Who the candidates are is asked when it is the record's turn; a
-//! comparison is a function of what two records say, of the setting and of the model, and is taken over only where none of
-//! these has changed. So the decision is, byte for byte, the one that is made without looking ahead. Whether to look ahead, and
-//! on which threads, is the caller's: nothing here starts any.
+//! In its turn the record is decided on again unless all that the decision was made of is as it was: the number that its NHS
+//! number counts as, the records that have its keys, the persons of these and what they say, its own person, and what the number
+//! of records and the homes say of coincidence ([`Recent`](crate::recent) keeps what has changed). So the decision is, byte for
+//! byte, the one that is made without looking ahead. Whether to look ahead, and on which threads, is the caller's: nothing here
+//! starts any.
 
 use std::hint::black_box;
 
 use weft_model::{NhsNumber, PersonId, Pseudonym};
 
 use crate::{
-    Features, Index, Model, Setting,
-    compare::{Comparison, compare},
+    Decision, Features, Index, Model, Setting, decide,
     keys::{Keys, all_keys},
+    postings::Records,
+    recent,
 };
 
 /// Records that are best looked ahead at together: enough to keep the memory busy, and few enough that the processor's caches
@@ -37,17 +39,19 @@ pub struct Waiting {
     /// The NHS number as it is stated: what that counts as may change.
     stated: Option<NhsNumber>,
     keys: Keys,
-    compared: Option<Compared>,
+    foreseen: Option<Foreseen>,
 }
 
-/// Comparisons of one record, made ahead of its turn.
-pub(crate) struct Compared {
-    /// Among whom they were made.
+/// A decision made ahead, and what else it was made of than keys.
+struct Foreseen {
+    decision: Decision,
+    /// Of the index, when it was made.
+    moment: u64,
     setting: Setting,
-    /// [`Index::changes`] when they were made.
-    as_of: u32,
-    /// By slot, ascending.
-    with: Vec<(u32, Comparison)>,
+    /// The person that the record was of.
+    current: Option<PersonId>,
+    /// Those whose records were compared.
+    persons: Vec<(PersonId, u32)>,
 }
 
 impl Waiting {
@@ -55,7 +59,7 @@ impl Waiting {
     #[must_use]
     pub fn new(record: Pseudonym, features: Features) -> Self {
         let (stated, keys) = (features.nhs_number(), all_keys(&features));
-        Self { record, features, stated, keys, compared: None }
+        Self { record, features, stated, keys, foreseen: None }
     }
 
     /// Which record it is.
@@ -68,15 +72,9 @@ impl Waiting {
         self.keys.as_slice()
     }
 
-    /// The comparisons that were made, where they would come out the same among whom the record is decided on.
-    pub(crate) fn compared(&self, setting: Setting) -> Option<&Compared> {
-        self.compared.as_ref().filter(|compared| compared.setting.weighs_like(setting))
-    }
-
-    /// Takes out what the record says, with the number that its NHS number counts as now.
-    pub(crate) fn take_features(&mut self, index: &Index) -> Features {
-        self.count_as(index);
-        std::mem::take(&mut self.features)
+    /// The decision that was made ahead, where it holds in the record's turn.
+    pub(crate) fn take_decision(&mut self) -> Option<Decision> {
+        self.foreseen.take().map(|foreseen| foreseen.decision)
     }
 
     /// Gives the record the number that its NHS number counts as now. Where that is another than before, nothing holds that was
@@ -86,43 +84,72 @@ impl Waiting {
         if number != self.features.nhs_number() {
             self.features.set_number(number);
             self.keys = all_keys(&self.features);
-            self.compared = None;
+            self.foreseen = None;
         }
-    }
-}
-
-impl Compared {
-    /// The comparison with what is in a slot since `changed`.
-    pub(crate) fn with(&self, slot: u32, changed: u32) -> Option<&Comparison> {
-        if changed > self.as_of || changed == u32::MAX {
-            return None;
-        }
-        let at = self.with.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
-        self.with.get(at).map(|(_, comparison)| comparison)
     }
 }
 
 impl Index {
-    /// Works out what can be known of some records before the turn of each, which `model` is to decide on. Best for
-    /// [`TOGETHER`] records at a time.
+    /// Decides on some records before the turn of each, as `model` is to decide then. Best for [`TOGETHER`] records at a time.
     pub fn look_ahead<'a>(&self, waiting: impl IntoIterator<Item = &'a mut Waiting>, model: &Model) {
         let mut waiting: Vec<&mut Waiting> = waiting.into_iter().collect();
         waiting.iter_mut().for_each(|waiting| waiting.count_as(self));
-        self.touch(&waiting);
-        let (setting, as_of) = (self.setting(), self.changes());
-        for waiting in waiting {
-            let others = self.candidates_by(waiting.keys(), None);
-            let others = others.into_iter().filter(|other| other.record != waiting.record);
-            let compare = |features| compare(&waiting.features, features, setting, model);
-            let mut with: Vec<(u32, Comparison)> = others.map(|other| (other.slot, compare(other.features))).collect();
-            with.sort_unstable_by_key(|(slot, _)| *slot);
-            waiting.compared = Some(Compared { setting, as_of, with });
+        let found = self.find(&waiting);
+        for (waiting, found) in waiting.into_iter().zip(found) {
+            waiting.foreseen = self.foresee(waiting, &found, model);
         }
     }
 
-    /// Reads what comparing and deciding will read, in steps: each depends on what the one before has brought, while within a
-    /// step nothing waits for anything else, so that the memory serves many readings at once.
-    fn touch(&self, waiting: &[&mut Waiting]) {
+    /// The turn of a record has come: remembers what it says, and decides which person it belongs to; to
+    /// [`apply`](Self::apply) that is the caller's. If it was looked ahead at, then with the same model.
+    pub fn hear(&mut self, mut waiting: Waiting, model: &Model) -> Decision {
+        self.put_waiting(&mut waiting);
+        waiting.take_decision().unwrap_or_else(|| {
+            let (record, nothing) = (waiting.record, Features::default());
+            let features = self.features(record).unwrap_or(&nothing);
+            let candidates = self.candidates_by(waiting.keys());
+            decide(record, features, self.person_of(record), &candidates, self.setting(), model)
+        })
+    }
+
+    /// [`put`](Self::put) for a record that has waited; leaves it the decision that was made ahead where that holds.
+    pub(crate) fn put_waiting(&mut self, waiting: &mut Waiting) {
+        waiting.count_as(self);
+        let slot = self.slot_of(waiting.record);
+        let foreseen = waiting.foreseen.take();
+        if let Some(foreseen) = &foreseen {
+            self.recent.turn(foreseen.moment);
+        }
+        let foreseen = foreseen.filter(|foreseen| self.holds(foreseen, waiting.keys(), slot));
+        self.replace(slot, std::mem::take(&mut waiting.features), waiting.keys());
+        waiting.foreseen = foreseen.filter(|foreseen| foreseen.setting.weighs_like(self.setting()));
+    }
+
+    /// Whether the same would be found and compared for a record, which is about to be put in this slot.
+    fn holds(&self, foreseen: &Foreseen, keys: &[u64], slot: u32) -> bool {
+        let persons = foreseen.persons.iter().map(|(person, _)| recent::digest(*person));
+        foreseen.current == self.person_at(slot)
+            && self.recent.are_as_they_were(foreseen.moment, keys.iter().copied().chain(persons))
+    }
+
+    /// Decides on a record as if it were put now; `found` are the records under its keys. Nothing where one of these is in the
+    /// middle of its own turn and has no person yet.
+    fn foresee(&self, waiting: &Waiting, found: &[u32], model: &Model) -> Option<Foreseen> {
+        let own = self.by_record.get(&waiting.record).copied();
+        if found.iter().any(|slot| own != Some(*slot) && self.person_at(*slot).is_none()) {
+            return None;
+        }
+        let current = own.and_then(|own| self.person_at(own));
+        let (persons, setting) = (self.persons_of(found), self.setting());
+        let candidates = self.of_persons(&persons);
+        let decision = decide(waiting.record, &waiting.features, current, &candidates, setting, model);
+        Some(Foreseen { decision, moment: self.recent.moment(), setting, current, persons })
+    }
+
+    /// The records that each will find in its turn, ascending. What comparing and deciding will read is read on the way, in steps:
+    /// each depends on what the one before has brought, while within a step nothing waits for anything else, so that the memory
+    /// serves many readings at once.
+    fn find(&self, waiting: &[&mut Waiting]) -> Vec<Vec<u32>> {
         let keys = || waiting.iter().flat_map(|waiting| waiting.keys());
         black_box(keys().fold(0, |all, key| all ^ self.postings.touch_head(*key)));
         for Waiting { record, .. } in waiting {
@@ -130,9 +157,22 @@ impl Index {
             black_box(self.persons.get(&PersonId::started_by(*record)));
         }
         black_box(keys().fold(0, |all, key| all ^ self.postings.touch_list(*key)));
-        let found = waiting.iter().flat_map(|waiting| self.found_by(waiting.keys()));
-        let held: Vec<_> = found.filter_map(|slot| self.slots.get(slot as usize)).collect();
-        black_box(held.iter().fold(0, |all, held| all ^ held.touch()));
-        black_box(held.iter().fold(0, |all, held| all ^ held.features.touch()));
+        let found: Vec<Vec<u32>> = waiting.iter().map(|waiting| self.found_for(waiting)).collect();
+        let held = || found.iter().flatten().filter_map(|slot| self.slots.get(*slot as usize));
+        black_box(held().fold(0, |all, held| all ^ held.touch()));
+        black_box(held().fold(0, |all, held| all ^ held.features.touch()));
+        found
+    }
+
+    /// The records that one will find once it has its keys itself, ascending; itself among them.
+    fn found_for(&self, waiting: &Waiting) -> Vec<u32> {
+        let own = self.by_record.get(&waiting.record).copied();
+        let is_new = |records: Records<'_>| own.is_none_or(|own| !records.contains(own));
+        let mut lists = self.lists(waiting.keys(), |records| usize::from(is_new(records))).peekable();
+        let mut found: Vec<u32> = own.filter(|_| lists.peek().is_some()).into_iter().collect();
+        found.extend(lists.flatten());
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 }

@@ -106,7 +106,7 @@ impl Linker {
                 Some(waiting) => {
                     let mut waiting = waiting.next().unwrap();
                     self.register.hear(&mut waiting);
-                    self.register.rule_heard(&waiting, &id(*n), &MODEL)
+                    self.register.rule_heard(waiting, &id(*n), &MODEL)
                 }
             };
             for event in events {
@@ -237,11 +237,9 @@ fn decisions(told: &[(Pseudonym, LinkageRecord)], together: usize, threads: usiz
     for told in told.chunks(together) {
         let mut waiting: Vec<Waiting> = told.iter().map(|(record, told)| Waiting::new(*record, read(told))).collect();
         look_ahead(&index, &mut waiting, threads);
-        for mut waiting in waiting {
+        for waiting in waiting {
             let record = waiting.record();
-            let current = index.person_of(record);
-            let (features, candidates, setting) = index.hear(&mut waiting);
-            let decision = decide(record, features, current, &candidates, setting, &MODEL);
+            let decision = index.hear(waiting, &MODEL);
             index.apply(record, &decision);
             decisions.push(decision);
         }
@@ -281,8 +279,8 @@ fn a_number_that_is_superseded_meanwhile_counts_as_the_one_that_it_became() {
     let mut waiting = [Waiting::new(record(2), features("9990000026|Nwosu|Ann||female|"))];
     index.look_ahead(&mut waiting, &MODEL);
     index.supersede(old, retained);
-    let [mut waiting] = waiting;
-    let (features, candidates, _) = index.hear(&mut waiting);
-    assert_eq!(features.nhs_number(), Some(retained));
-    assert!(candidates.iter().any(|candidate| candidate.record == record(1)));
+    let [waiting] = waiting;
+    let decision = index.hear(waiting, &MODEL);
+    assert_eq!(index.features(record(2)).unwrap().nhs_number(), Some(retained));
+    assert_eq!(decision.others.first().map(|(person, _)| *person), index.person_of(record(1)));
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use weft_model::{NhsNumber, PersonId, Pseudonym};
 
 use super::{Record, Truth};
-use crate::{Decision, Features, Index, Model, Options, Waiting, compare, decide};
+use crate::{Decision, Features, Index, Model, Options, Waiting, compare};
 
 /// What came of hearing a set.
 pub struct Run {
@@ -91,9 +91,7 @@ pub fn run(records: &[Record], options: &Options, model: &Model) -> Run {
     let pseudonyms: Vec<Pseudonym> = records.iter().map(Record::pseudonym).collect();
     for (record, pseudonym) in records.iter().zip(&pseudonyms) {
         let features = Features::from_demographics(&record.demographics, options);
-        let mut waiting = Waiting::new(*pseudonym, features);
-        let (features, candidates, setting) = index.hear(&mut waiting);
-        let decision = decide(*pseudonym, features, None, &candidates, setting, model);
+        let decision = index.hear(Waiting::new(*pseudonym, features), model);
         index.apply(*pseudonym, &decision);
         decisions.push(decision);
     }

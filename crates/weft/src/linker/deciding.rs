@@ -138,7 +138,7 @@ impl Deciding {
             return Ok(decided);
         };
         if let Some(waiting) = news.and_then(|news| self.learn(record, news)) {
-            for payload in self.register.rule_heard(&waiting, record, &self.model) {
+            for payload in self.register.rule_heard(waiting, record, &self.model) {
                 self.add(pseudonym, payload, &mut decided)?;
             }
         }

@@ -180,11 +180,10 @@ impl Linker {
     }
 
     /// Decides on a record, on whose behalf this was spent before its turn.
-    fn decide(&mut self, mut waiting: Waiting, before: Duration) -> Decision {
+    fn decide(&mut self, waiting: Waiting, before: Duration) -> Decision {
         let start = Instant::now();
         let record = waiting.record();
-        let (features, candidates, setting) = self.index.hear(&mut waiting);
-        let decision = weft_link::decide(record, features, None, &candidates, setting, &self.model);
+        let decision = self.index.hear(waiting, &self.model);
         self.index.apply(record, &decision);
         let took = before + start.elapsed();
         self.heard += 1;
