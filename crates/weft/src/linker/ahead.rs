@@ -10,7 +10,8 @@ use std::{
 /// enough that what was touched is still in the processor's caches when its turn comes.
 pub(crate) const PARTS: usize = 16;
 
-/// More threads than this gain little: deciding, which one does, takes half as long as all that is worked out ahead.
+/// More threads than this gain little: what is left to the turn of each record, which one does, takes a third as long as all
+/// that is worked out ahead.
 const THREADS_MAX: usize = 4;
 
 /// Threads that the machine lets us use.
