@@ -8,8 +8,8 @@
 //! PEOPLE have two source records each and MESSAGES_PER_PERSON messages (default 20,000 and 8), in eight partitions, the
 //! messages of a record as far apart as they can be: its rows do not lie side by side because they came together. The
 //! events are made when they are read, so that the fill is that of a rebuild without a log's own cost; they go the way
-//! that a rebuild goes, into a schema `large` that is left there: where it is there already it is not filled again. 2,000,000
-//! people with 8 messages each are 51 million lines, and take 37 GB.
+//! that a rebuild goes, into a schema `large` that is left there: where it is there already it is not filled again, and every
+//! run adds 320,000 messages to it. 2,000,000 people with 8 messages each are 51 million lines, and take 40 GB.
 //!
 //! What must hold at any size is that answers are found by indexes alone: printed are the number of scans of whole tables, of
 //! the pages that a question touches, how many of those were not in PostgreSQL's memory, and how many of the eight parts of
