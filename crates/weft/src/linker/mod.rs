@@ -126,6 +126,8 @@ impl Linker {
         unanswered.extend(snapshot.rulings.into_iter().filter(|(_, ruling)| Deciding::wants_answer(ruling)));
         unanswered.retain(|offset, _| *offset >= answered);
         linker.answer_late(unanswered, answered).await?;
+        // Before anything is decided: where no place is stored, all that the read model knows of counts as answered.
+        linker.store_place().await;
         linker.place.send_replace(linker.messages());
         Ok(linker)
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use weft_link::{Model, NORMALISER};
 use weft_log::{Draft, EmbeddedLog, OpenOptions, Same, SharedLog, Vault};
 use weft_model::{
-    Clock, Event, Payload, Position, SourceRecordId, Stream, Verdict, When,
+    Clock, Cut, Event, Payload, Position, SourceRecordId, Stream, Verdict, When,
     proto::event::{Demographics, FeedRegistered, Merge, MessageReceived},
 };
 use weft_readmodel::{ProjectOptions, ReadModel, Repeats};
@@ -212,6 +212,21 @@ async fn replays_on_one_thread_and_on_two_and_from_a_snapshot_and_the_tail_decid
         let differs = stream.iter().zip(first).position(|(one, other)| one != other);
         assert_eq!((n, differs, stream.len()), (n, None, first.len()));
     }
+}
+
+/// Else a steward's decision would go unanswered whose answer it died over.
+#[tokio::test]
+async fn a_linker_has_a_place_before_it_decides() {
+    let keys = tempfile::tempdir().unwrap();
+    Vault::create(keys.path(), &SystemRandom).unwrap();
+    let site = Site::new(keys.path()).await;
+    site.append(&messages()[..10]).await;
+    assert_eq!(site.model.linker_cursor().await.unwrap(), Cut::default());
+    let (place, _) = watch::channel(0);
+    drop(Linker::load(site.log.clone(), site.model.clone(), Arc::new(Still), place).await.unwrap());
+    let places = site.model.linker_cursor().await.unwrap();
+    assert_eq!(places.0.get(&Stream::Identity.partition(0)), Some(&0));
+    assert_eq!(site.log.size(Stream::Identity.partition(0)).await.unwrap(), 0);
 }
 
 #[tokio::test]
