@@ -218,9 +218,8 @@ impl Life {
             Class::Emergency => vec![(EMERGENCY, bed(rng))],
             Class::Outpatient => vec![(rng.pick(&CLINICS, EMERGENCY), 0)],
         };
-        let [first, second] = [class != Class::Outpatient, rng.permille(350)]
+        let diagnoses = [class != Class::Outpatient, rng.permille(350)]
             .map(|is_coded| is_coded.then(|| rng.pick(&DIAGNOSES, Coded { code: "R69.X", text: "Unknown causes" })));
-        let diagnoses = [first, second.filter(|second| first.is_none_or(|first| first.code != second.code))];
         let [first_consultant, ..] = CONSULTANTS;
         self.visits.push(Visit {
             number,
