@@ -46,16 +46,33 @@ impl Service {
 
     /// Sends a signal to the process and those that it has started.
     pub(crate) fn signal(&self, signal: &str) {
-        let family = family(self.child.id());
-        let _ = Command::new("kill").arg(format!("-{signal}")).args(family).stderr(Stdio::null()).status();
+        send(signal, &family(self.child.id()));
     }
 }
 
+/// Until all of them are gone: a server that is started again meanwhile would find its shared memory in use.
 impl Drop for Service {
     fn drop(&mut self) {
-        self.signal("KILL");
+        let family = family(self.child.id());
+        send("KILL", &family);
         let _ = self.child.wait();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while family.iter().any(|pid| is_alive(pid)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
+}
+
+fn send(signal: &str, processes: &[String]) {
+    let _ = Command::new("kill").arg(format!("-{signal}")).args(processes).stderr(Stdio::null()).status();
+}
+
+/// False also for one that has ended and that its parent has not asked about.
+fn is_alive(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|after_name| !matches!(after_name.trim_start().chars().next(), None | Some('Z' | 'X')))
 }
 
 /// A port that nobody listens on now.
