@@ -69,10 +69,15 @@ fn send(signal: &str, processes: &[String]) {
 
 /// False also for one that has ended and that its parent has not asked about.
 fn is_alive(pid: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')')
-        .next()
-        .is_some_and(|after_name| !matches!(after_name.trim_start().chars().next(), None | Some('Z' | 'X')))
+    state_and_parent(pid).is_some_and(|[state, _]| !matches!(state.as_str(), "Z" | "X"))
+}
+
+/// Of a process; `None` where it is none.
+fn state_and_parent(pid: &str) -> Option<[String; 2]> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // "pid (name) state parent ...": the name may hold anything, the last bracket ends it.
+    let mut after_name = stat.rsplit(')').next()?.split_whitespace().map(str::to_owned);
+    Some([after_name.next()?, after_name.next()?])
 }
 
 /// A port that nobody listens on now.
@@ -99,10 +104,7 @@ fn family(pid: u32) -> Vec<String> {
     let mut found = vec![pid.to_string()];
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // "pid (name) state parent ...": the name may hold anything, the last bracket ends it.
-        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
-        if parent == Some(pid.to_string().as_str()) {
+        if state_and_parent(&name).is_some_and(|[_, parent]| parent == pid.to_string()) {
             found.push(name);
         }
     }

@@ -66,13 +66,13 @@ pub(crate) fn write(
     decimals: Decimals,
 ) -> Result<(), serde_json::Error> {
     json.clear();
-    resource.serialize(&mut Serializer::with_formatter(Into(json), AsWritten(decimals)))
+    resource.serialize(&mut Serializer::with_formatter(Appending(json), AsWritten(decimals)))
 }
 
 /// Appends where it is called: JSON is mostly pieces of one byte, and `Vec`'s own `Write` is a call for each.
-struct Into<'a>(&'a mut Vec<u8>);
+struct Appending<'a>(&'a mut Vec<u8>);
 
-impl io::Write for Into<'_> {
+impl io::Write for Appending<'_> {
     #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_all(bytes).map(|()| bytes.len())

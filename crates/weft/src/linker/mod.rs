@@ -33,7 +33,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use weft_link::{Model, TOGETHER};
-use weft_log::{AppendError, Draft, OpenError, ReadError, ReadLimit, Receipt, SharedLog, VaultError};
+use weft_log::{AppendError, Draft, OpenError, ReadError, ReadLimit, SharedLog, VaultError};
 use weft_model::{Clock, Cut, Event, Partition, Payload, Position, Stream, proto::event::Demographics};
 use weft_readmodel::ReadModel;
 use weft_translate::Profile;
@@ -252,7 +252,8 @@ impl Linker {
         if drafts.is_empty() {
             return Ok(());
         }
-        let receipts = append(&self.log, &drafts).await?;
+        let log = &self.log;
+        let receipts = patiently(|| async { Ok(log.append(drafts.clone()).await?) }).await?;
         let mut expected = self.next_identity;
         for (draft, receipt) in drafts.iter().zip(&receipts) {
             if receipt.position.offset == expected {
@@ -378,24 +379,11 @@ pub(crate) async fn open_page(log: &SharedLog, from: Position, to: u64) -> anyho
     Ok(page)
 }
 
-async fn append(log: &SharedLog, drafts: &[Draft]) -> anyhow::Result<Vec<Receipt>> {
+/// Reads or appends, as often as it takes until what it takes is there.
+async fn patiently<T, F: Future<Output = anyhow::Result<T>>>(attempt: impl Fn() -> F) -> anyhow::Result<T> {
     let mut pause = PAUSE_MIN;
     loop {
-        match log.append(drafts.to_vec()).await {
-            Ok(receipts) => return Ok(receipts),
-            Err(AppendError::Unavailable(error)) => warn!(%error, "decisions wait for the log"),
-            Err(error) => return Err(error.into()),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
-    }
-}
-
-/// Reads, as often as it takes until what is read from is there.
-async fn patiently<T, F: Future<Output = anyhow::Result<T>>>(read: impl Fn() -> F) -> anyhow::Result<T> {
-    let mut pause = PAUSE_MIN;
-    loop {
-        match read().await {
+        match attempt().await {
             Err(error) if is_away(&error) => warn!(reason = format!("{error:#}"), "linking waits"),
             done => return done,
         }
@@ -408,6 +396,7 @@ async fn patiently<T, F: Future<Output = anyhow::Result<T>>>(read: impl Fn() -> 
 fn is_away(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         matches!(cause.downcast_ref(), Some(ReadError::Unavailable(_)))
+            || matches!(cause.downcast_ref(), Some(AppendError::Unavailable(_)))
             || matches!(cause.downcast_ref(), Some(OpenError::Vault(VaultError::Database(_))))
     })
 }

@@ -176,16 +176,12 @@ impl<'a> Redo<'a> {
             return self.stand(events);
         }
         while let Some((position, event)) = self.message(cause.partition, cause.offset + 1).await? {
+            let made = self.hear(&event).await?;
+            self.remember(position, &made);
             if position == cause {
-                let made = self.hear(&event).await?;
-                self.remember(position, &made);
                 self.compare(position, &made, &events);
-            } else {
-                let made = self.hear(&event).await?;
-                self.remember(position, &made);
-                if self.compares {
-                    self.compare(position, &made, &[]);
-                }
+            } else if self.compares {
+                self.compare(position, &made, &[]);
             }
         }
         self.stand(events)
