@@ -11,7 +11,7 @@ use crate::normalise;
 
 /// Name and version of how records are read and of the rules that no model weighs; written into every decision. A change of
 /// either is another version, so that decisions of before are not taken for wrong ones.
-pub const NORMALISER: &str = "normaliser/3";
+pub const NORMALISER: &str = "normaliser/4";
 
 /// Names, addresses, ways to call and identifiers of one record that are kept.
 const KEPT_MAX: usize = 4;
@@ -216,9 +216,11 @@ impl Birth {
         self.year != 0 && self.month != 0 && self.day != 0
     }
 
-    /// 1 January 1900 and before are what systems write for "not known".
+    /// The dates that systems write for "not known": where their own reckoning begins, or a form's.
     fn or_unknown(self) -> Self {
-        if self.year <= 1900 && self.month <= 1 && self.day <= 1 { Self::default() } else { self }
+        let is_filler =
+            matches!(self.year, ..1000 | 1600 | 1601 | 1753 | 1800 | 1900) && self.month <= 1 && self.day <= 1;
+        if is_filler { Self::default() } else { self }
     }
 }
 

@@ -12,8 +12,8 @@
 //! | telephone number, mail address, identifier | all else |
 //!
 //! Where an address has no British postcode, which names twenty houses, more keys stand in: sounds of both names with the town;
-//! sound of a name with that of the street, or with house number and town; house number with birth date, or with the sound of
-//! the street and town or postcode; sound of the street and town; sounds of two lines.
+//! sound of a name with that of the street, or with house number and town; birth date with house number, or with the town; house
+//! number with the sound of the street and town or postcode; sound of the street and town; sounds of two lines.
 
 use weft_model::NhsNumber;
 
@@ -79,10 +79,10 @@ fn keys(features: &Features, mut each: impl FnMut(u64)) {
         return;
     }
     for phone in features.phones() {
-        wide(&[b"phone", phone.as_bytes()]);
+        wide(&by_phone(phone));
     }
     for email in features.emails() {
-        wide(&[b"email", email.as_bytes()]);
+        wide(&by_email(email));
     }
     for place in features.places().filter(|place| !place.postcode.is_empty()) {
         by_postcode(features, place, &mut wide);
@@ -131,6 +131,9 @@ fn by_street(features: &Features, place: Place<'_>, each: &mut impl FnMut(&[&[u8
     if features.birth.is_full() && !place.house.is_empty() {
         each(&[b"birth-house", &date(features.birth), place.house.as_bytes()]);
     }
+    if features.birth.is_full() && !place.city.is_empty() {
+        each(&[b"birth-city", &date(features.birth), place.city.as_bytes()]);
+    }
     for street in place.street.split('|').filter_map(soundex).filter(|_| !place.city.is_empty()) {
         each(&[b"street-city", &street.to_le_bytes(), place.city.as_bytes()]);
     }
@@ -145,19 +148,34 @@ fn by_street(features: &Features, place: Place<'_>, each: &mut impl FnMut(&[&[u8
     }
 }
 
+fn by_phone(phone: &str) -> [&[u8]; 2] {
+    [b"phone", phone.as_bytes()]
+}
+
+fn by_email(email: &str) -> [&[u8]; 2] {
+    [b"email", email.as_bytes()]
+}
+
 fn name_house<'a>(name: &'a [u8], place: Place<'a>) -> [&'a [u8]; 4] {
     [b"name-house", name, place.house.as_bytes(), place.city.as_bytes()]
 }
 
-/// The key that all members of a household have: family name and house. `None` for registered people, of whom it is known
-/// that they live in households, and where one of these is not known.
+/// The key that all members of a household have: family name and house, or where no house is told a telephone or a mail address.
+/// `None` for registered people, of whom it is known that they live in households, and where none of these is known.
 pub(crate) fn household_key(features: &Features) -> Option<u64> {
     if features.is_registered() || features.pseudo_person {
         return None;
     }
-    let (name, place) = (features.names().next()?, features.places().next()?);
-    let family = sound(name.family).filter(|_| !place.house.is_empty() && !place.city.is_empty())?;
-    Some(digest(&name_house(&family.to_le_bytes(), place)) & !NARROW)
+    let family = sound(features.names().next()?.family)?.to_le_bytes();
+    let house = house(features).map(|place| digest(&name_house(&family, place)));
+    let phone = || features.phones().next().map(|phone| digest(&by_phone(phone)));
+    let email = || features.emails().next().map(|email| digest(&by_email(email)));
+    Some(house.or_else(phone).or_else(email)? & !NARROW)
+}
+
+/// The place in use, where it tells a house.
+pub(crate) fn house(features: &Features) -> Option<Place<'_>> {
+    features.places().next().filter(|place| !place.house.is_empty() && !place.city.is_empty())
 }
 
 /// The key of an NHS number.

@@ -2,10 +2,14 @@
 //!
 //! Members of one household share family name and address. Where people live in households that must count for little; in sets
 //! that were made of people without families it is all that is left of many a record. So it is counted, among the records
-//! that nobody has registered, what those have in common who share a home and a family name. The counts are a function of
-//! what the records say: they do not depend on what was linked, nor on the order of arrival.
+//! that nobody has registered, what those have in common who share a family name and a home: a house, or where none is told a
+//! telephone or a mail address. The counts are a function of what the records say: they do not depend on what was linked, nor on
+//! the order of arrival.
 
-use crate::{Features, compare::births, field::Level, model::power_of_two, names::in_use, places::streets};
+use crate::{
+    Features, compare::births, features::Place, field::Level, keys::house, model::power_of_two, names::in_use,
+    places::streets,
+};
 
 /// What is known of the place where records are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +30,12 @@ impl Setting {
     }
 }
 
-/// Counts over homes: over records that say the same family name and house.
+/// Counts over homes: over records that say the same family name and the same home.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Homes {
-    /// Records that say a family name and a house.
+    /// Records that say a family name and a home.
     pub(crate) records: u64,
-    /// Pairs of one home whose given names differ, and whose birth dates do not agree.
+    /// Pairs of one home whose given names differ, and in a house also their birth dates.
     pub(crate) of_two: u64,
     /// Pairs of one home whose given names agree, and whose birth dates do not differ.
     pub(crate) of_one: u64,
@@ -50,14 +54,19 @@ impl Homes {
 
     /// Takes in a pair of records with one key of a home.
     pub(crate) fn take(&mut self, one: &Features, other: &Features) {
-        let (Some(here), Some(there)) = (one.places().next(), other.places().next()) else { return };
         let Some((family, given)) = in_use(one, other) else { return };
-        let is_home = matches!(family, Level::Exact | Level::Near)
-            && matches!(streets(here.street, there.street), Level::Whole | Level::Exact | Level::Near);
+        let houses = house(one).zip(house(other));
+        let is_street = |(here, there): (Place<'_>, Place<'_>)| {
+            matches!(streets(here.street, there.street), Level::Whole | Level::Exact | Level::Near)
+        };
+        let is_home = matches!(family, Level::Exact | Level::Near) && houses.is_none_or(is_street);
         let birth = births(one.birth, other.birth);
         let is_another = matches!(birth, Level::OnePart | Level::Differs);
+        // Who is reached alike and born alike under another given name is a twin. Of a house that would be said of many a
+        // name misspelt.
+        let may_be_two = is_another || birth == Level::Absent || houses.is_none();
         match given {
-            Level::Differs if is_home && (is_another || birth == Level::Absent) => self.of_two += 1,
+            Level::Differs if is_home && may_be_two => self.of_two += 1,
             Level::Exact | Level::Nickname | Level::Near if is_home && !is_another => self.of_one += 1,
             _ => {}
         }

@@ -105,9 +105,23 @@ fn an_nhs_number_does_not_link_people_who_look_different() {
 }
 
 #[test]
+fn a_date_that_systems_write_for_none_is_none_and_others_of_long_ago_are_dates() {
+    let agreeing = |birth: &str| {
+        let (mut linker, said) = (Linker::new(), format!("|Featherstonehaugh|Peregrine|{birth}|male|"));
+        linker.hear(1, &said);
+        linker.hear(2, &said).evidence.iter().find(|row| row.field == "birth-date").map(|row| row.weight)
+    };
+    for filler in ["19000101", "18000101", "17530101", "16010101"] {
+        assert_eq!(agreeing(filler), None, "{filler}");
+    }
+    assert_eq!(agreeing("18990101"), Some(900), "the year is known, the day may not be");
+    assert_eq!(agreeing("18991231"), Some(1430));
+}
+
+#[test]
 fn without_a_birth_date_both_names_check_a_number_and_the_home_where_they_are_common() {
     let unchecked = ["nhs-number-unchecked"];
-    for birth in ["", "1980", "19000101"] {
+    for birth in ["", "1980", "19000101", "17530101"] {
         let said = |rest: &str| format!("9990000018|{}", rest.replace("BIRTH", birth));
         check(ANN, &said("Okafor|Ann|BIRTH|female|W2 1NY"), NUMBER, &[]);
         check(ANN, &said("Okaforr|Anne|BIRTH|female|W2 9ZZ"), NUMBER, &[]);

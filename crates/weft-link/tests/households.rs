@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "all of it is a test")]
 
 use weft_link::{
-    Features, Index, Model, Options, Setting,
+    Features, Index, Model, Options, Setting, Waiting,
     labelled::{Draw, Record, Truth, run},
 };
 use weft_model::{
     Pseudonym,
-    proto::event::{Address, Demographics, IdentifierKind, Name, Precision, When},
+    proto::event::{Address, Demographics, IdentifierKind, Name, Precision, Telecom, When},
 };
 use weft_synth::Linkage;
 
@@ -49,7 +49,7 @@ fn relatives_are_not_one_person() {
     }
 }
 
-/// `family|given|born|house and street|town`
+/// `family|given|born|house and street|town|telephone or mail address`
 fn said(line: &str) -> Features {
     let part = |n: usize| line.split('|').nth(n).unwrap().to_owned();
     let day = part(2).parse::<i64>().ok();
@@ -59,6 +59,11 @@ fn said(line: &str) -> Features {
         names: vec![Name { family: part(0), given: vec![part(1)], ..Name::default() }],
         birth,
         addresses: vec![Address { lines: vec![part(3)], city: part(4), ..Address::default() }],
+        telecoms: line
+            .split('|')
+            .skip(5)
+            .map(|value| Telecom { value: value.to_owned(), ..Telecom::default() })
+            .collect(),
         ..Demographics::default()
     };
     Features::from_demographics(&demographics, &DEMO)
@@ -102,6 +107,37 @@ fn a_place_has_households_where_two_share_a_home_more_often_than_one_is_told_twi
             .concat(),
         false,
     );
+}
+
+#[test]
+fn where_no_house_is_told_a_telephone_or_a_mail_address_is_a_home() {
+    for contact in ["07700 900118", "green@example.org"] {
+        let lines = |said: &[&str]| said.iter().map(|line| format!("{line}|{contact}")).collect::<Vec<String>>();
+        let check = |said: &[&str], households: bool| {
+            let lines = lines(said);
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            assert_eq!(setting(&lines).households, households, "{lines:?}");
+        };
+        let one = ["Green|Mitchell|6000||Leeds", "Green|Mitchel|6000||"];
+        check(&one, false);
+        // A child; a twin; another family with a number that was typed wrong.
+        check(&[&one[..], &["Green|Anna|15000||"]].concat(), true);
+        check(&["Green|Anna|6000||", "Green|Peter|6000||"], true);
+        check(&[&one[..], &["Novak|Anna|15000||"]].concat(), false);
+        // Half of them or more have to tell something.
+        assert!(setting(&["A|B|1||", "C|D|2||", "E|F|3||", &lines(&one)[0]]).households);
+    }
+}
+
+#[test]
+fn twins_who_are_reached_alike_are_two_however_few_are_known() {
+    let mut index = Index::new();
+    let people = ["Green|Anna|6000|||07700 900118", "Green|Peter|6000|||07700 900118"];
+    for (n, line) in (0u8..).zip(people) {
+        let decision = index.hear(Waiting::new(Pseudonym([n; 16]), said(line)), &Model::shipped().unwrap());
+        index.apply(Pseudonym([n; 16]), &decision);
+    }
+    assert_eq!(index.persons(), 2);
 }
 
 #[test]
