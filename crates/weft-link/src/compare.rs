@@ -184,12 +184,15 @@ pub(crate) fn births(a: Birth, b: Birth) -> Level {
             _ => Level::Differs,
         };
     }
+    // The first of January is often written where the day is not known.
+    let is_new_year = |birth: Birth| (birth.month, birth.day) == (1, 1);
     if a == b {
-        // The first of January is often written where the day is not known.
-        return if (a.month, a.day) == (1, 1) { Level::Month } else { Level::Exact };
+        return if is_new_year(a) { Level::Month } else { Level::Exact };
     }
-    if a.year == b.year && [a, b].iter().any(|birth| (birth.month, birth.day) == (1, 1)) {
-        return Level::Year;
+    match (a.year == b.year, is_new_year(a), is_new_year(b)) {
+        (true, true, _) | (true, _, true) => return Level::Year,
+        (false, true, true) => return Level::Differs,
+        _ => {}
     }
     if a.year == b.year && (a.day, a.month) == (b.month, b.day) {
         return Level::Swapped;

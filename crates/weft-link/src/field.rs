@@ -139,7 +139,7 @@ impl Field {
             Self::Middle => &[Exact, Initial, Differs],
             Self::Birth => &[Exact, Swapped, Digit, TwoParts, OnePart, Month, Year, Differs],
             Self::Sex => &[Exact, Differs],
-            Self::Postcode => &[Exact, Part, Near, Outcode, Differs],
+            Self::Postcode => &[Exact, Part, Near, Digit, Outcode, Differs],
             Self::House => &[Exact, Implied, Part, Differs],
             Self::Street => &[Whole, Exact, Near, Implied, Differs],
             Self::City => &[Exact, Near, Part, Implied, Differs],

@@ -76,9 +76,11 @@ pub(crate) fn given<'a>(names: impl Iterator<Item = &'a str>, out: &mut String) 
     }
     out.truncate(out.trim_end_matches(' ').len().max(start));
     let said = out.get(start..).unwrap_or_default();
-    let mut words = said.split(' ');
-    let first = words.next().unwrap_or_default();
-    let title = if words.next().is_some() && TITLES.contains(&first) { first.len() + 1 } else { 0 };
+    let first = said.split(' ').next().unwrap_or_default();
+    let title = match TITLES.contains(&first) {
+        true => said.find(' ').map_or(said.len(), |space| space + 1),
+        false => 0,
+    };
     let first = said.get(title..).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
     let unnamed = is_newborn(first);
     if unnamed || is_filler(first) {
@@ -349,7 +351,8 @@ mod tests {
         check_given(&["Anne-Marie"], "ANNE MARIE", false);
         check_given(&["Anne", "Marie"], "ANNE MARIE", false);
         check_given(&["Mr John"], "JOHN", false);
-        check_given(&["Mr"], "MR", false);
+        check_given(&["Mr"], "", false);
+        check_given(&["Mrs", ""], "", false);
         check_given(&["Dr", "Ann", "", "Mary"], "ANN MARY", false);
         check_given(&["A B C D E F"], "A B C D", false);
         check_given(&["Baby"], "", true);
