@@ -104,17 +104,35 @@ fn an_nhs_number_does_not_link_people_who_look_different() {
     check(ANN, "9990000018|Okafor||198002|female|NW10 2AB", NEW, &["nhs-number-unchecked"]);
 }
 
+/// What one row of comparing two records weighs; `None` where one of them says nothing.
+fn row(one: &str, other: &str, field: &str) -> Option<i32> {
+    let mut linker = Linker::new();
+    let names = |said: &str| said.replacen("||", "|Featherstonehaugh|Peregrine", 1);
+    linker.hear(1, &names(one));
+    linker.hear(2, &names(other)).evidence.iter().find(|row| row.field == field).map(|row| row.weight)
+}
+
+#[test]
+fn a_postcode_of_few_digits_lies_beside_another() {
+    assert_eq!(row("||||male|4113", "||||male|4123", "postcode"), Some(100));
+    assert_eq!(row("||||male|SW1A 1AA", "||||male|SW1B 1AA", "postcode"), Some(350));
+}
+
+#[test]
+fn a_title_is_no_name_that_two_share() {
+    assert_eq!(row("|Okafor|Mr|19800217|male|", "|Okafor|Mr|19800217|male|", "given-name"), None);
+}
+
 #[test]
 fn a_date_that_systems_write_for_none_is_none_and_others_of_long_ago_are_dates() {
-    let agreeing = |birth: &str| {
-        let (mut linker, said) = (Linker::new(), format!("|Featherstonehaugh|Peregrine|{birth}|male|"));
-        linker.hear(1, &said);
-        linker.hear(2, &said).evidence.iter().find(|row| row.field == "birth-date").map(|row| row.weight)
-    };
+    let agreeing = |birth: &str| row(&format!("|||{birth}|male|"), &format!("|||{birth}|male|"), "birth-date");
     for filler in ["19000101", "18000101", "17530101", "16010101"] {
         assert_eq!(agreeing(filler), None, "{filler}");
     }
-    assert_eq!(agreeing("18990101"), Some(900), "the year is known, the day may not be");
+    // Of a first of January the year is known, the day may not be.
+    assert_eq!(agreeing("18990101"), Some(900));
+    assert_eq!(row("|||19850101||", "|||19850312||", "birth-date"), Some(550));
+    assert_eq!(row("|||19850101||", "|||19860101||", "birth-date"), Some(-600));
     assert_eq!(agreeing("18991231"), Some(1430));
 }
 
