@@ -54,16 +54,20 @@ pub(crate) struct Deciding {
 /// A message that waits for its turn.
 pub(crate) struct Arrived<'a> {
     pub(crate) position: Position,
-    pub(crate) event: &'a Event,
+    event: &'a Event,
     /// Whether test NHS numbers count.
-    pub(crate) demo: bool,
+    demo: bool,
+    /// Nobody had told of its record when it arrived.
+    is_new: bool,
+    /// What it says, where its record is new.
+    read: Option<News>,
     /// What [`Deciding::look_ahead`] has found. It holds as long as no other message about its record comes first, and the model
     /// stays.
-    pub(crate) foreseen: Option<Foreseen>,
+    foreseen: Option<Foreseen>,
 }
 
 /// What a message says that is new, if it does.
-pub(crate) struct Foreseen(Option<News>);
+struct Foreseen(Option<News>);
 
 /// What a record is known to say with a message folded in.
 struct News {
@@ -106,27 +110,34 @@ impl Deciding {
         self.records.len()
     }
 
+    /// A message that is to wait for its turn.
+    pub(crate) fn arrived<'a>(&self, position: Position, event: &'a Event, demo: bool) -> Arrived<'a> {
+        let is_new = event.header.pseudonym().is_some_and(|record| !self.records.contains_key(&record));
+        Arrived { position, event, demo, is_new, read: None, foreseen: None }
+    }
+
     /// What an accepted message makes necessary: what its sender says of two of its records, and a decision where the
     /// record is new or linking sees something new in it. All of it is taken in.
     pub(crate) fn hear(&mut self, event: &Event, demo: bool) -> anyhow::Result<Vec<Decided>> {
-        self.hear_and(event, self.foresee(event, demo))
+        self.hear_and(event, self.foresee(event, demo, None))
     }
 
     /// The same for a message that has waited.
-    pub(crate) fn hear_waiting(&mut self, message: Arrived<'_>) -> anyhow::Result<Vec<Decided>> {
-        let Arrived { event, demo, foreseen, .. } = message;
-        match foreseen {
-            Some(Foreseen(news)) => self.hear_and(event, news),
-            None => self.hear(event, demo),
-        }
+    pub(crate) fn hear_waiting(&mut self, message: &mut Arrived<'_>) -> anyhow::Result<Vec<Decided>> {
+        let news = match message.foreseen.take() {
+            Some(Foreseen(news)) => news,
+            None => self.foresee(message.event, message.demo, message.read.take()),
+        };
+        self.hear_and(message.event, news)
     }
 
-    /// Works out what can be known of messages while others are before them, on any number of threads. They are to be the first
-    /// about each record of those that wait.
-    pub(crate) fn look_ahead<'a, 'b: 'a>(&self, messages: impl Iterator<Item = &'a mut Arrived<'b>>) {
-        let mut waiting = Vec::new();
-        for message in messages {
-            let foreseen = message.foreseen.insert(Foreseen(self.foresee(message.event, message.demo)));
+    /// Works out what can be known of messages while others are before them, on any number of threads. Only of those that are
+    /// the `first` about their records of all that wait.
+    pub(crate) fn look_ahead(&self, messages: &mut [Arrived<'_>], first: impl Fn(&Arrived<'_>) -> bool) {
+        let mut waiting = Vec::with_capacity(messages.len());
+        for message in messages.iter_mut().filter(|message| first(message)) {
+            let news = self.foresee(message.event, message.demo, message.read.take());
+            let foreseen = message.foreseen.insert(Foreseen(news));
             waiting.extend(foreseen.0.as_mut().and_then(|news| news.waiting.as_mut()));
         }
         self.register.index().look_ahead(waiting, &self.model);
@@ -257,37 +268,14 @@ impl Deciding {
         }
     }
 
-    /// What a message would make known of its record; `None` where it says nothing new.
-    fn foresee(&self, event: &Event, demo: bool) -> Option<News> {
-        let (pseudonym, (_, message)) = (event.header.pseudonym()?, accepted(event)?);
-        match &message.demographics {
-            Some(said) => self.news(pseudonym, demo, said, said_us(event, message)),
-            // It may still be the first to name a record.
-            None if self.records.contains_key(&pseudonym) => None,
-            None => self.news(pseudonym, demo, &Demographics::default(), 0),
-        }
-    }
-
-    fn news(&self, record: Pseudonym, demo: bool, said: &Demographics, said_us: i64) -> Option<News> {
-        let hash = hash(&said.encode_to_vec());
-        let mut before = None;
-        if let Some(held) = self.records.get(&record) {
-            if held.last_said == hash || said_us < held.said_us {
-                return None;
-            }
-            before = Some(held.read().said.unwrap_or_default());
-        }
-        let mut fold = before.clone().unwrap_or_default();
-        fold.update(said);
-        if before.as_ref() == Some(&fold) {
-            return None;
-        }
-        let features =
-            |fold: &Demographics| Features::from_demographics(fold, &Options { test_numbers_are_evidence: demo });
-        let new = features(&fold);
-        let is_news = before.is_none_or(|before| features(&before) != new);
-        let waiting = is_news.then(|| Waiting::new(record, new));
-        Some(News { record, hash, said_us, said: fold, waiting })
+    /// What a message would make known of its record; `None` where it says nothing new. It may have been `read`.
+    fn foresee(&self, event: &Event, demo: bool, read: Option<News>) -> Option<News> {
+        let record = event.header.pseudonym()?;
+        let Some(held) = self.records.get(&record) else { return read.or_else(|| News::first(event, demo)) };
+        let (_, message) = accepted(event)?;
+        // One that says nothing may still be the first to name a record.
+        let said = message.demographics.as_ref()?;
+        held.news(record, demo, said, said_us(event, message))
     }
 
     /// Takes in what is new of a record. What linking has to decide on, if anything.
@@ -303,7 +291,7 @@ impl Deciding {
 
     /// Learns from a message that was decided on already.
     pub(crate) fn learn_from(&mut self, event: &Event, demo: bool) {
-        if let (Some(news), Some((record, _))) = (self.foresee(event, demo), accepted(event)) {
+        if let (Some(news), Some((record, _))) = (self.foresee(event, demo, None), accepted(event)) {
             self.learn(record, news);
         }
     }
@@ -316,7 +304,11 @@ impl Deciding {
         demographics: &Demographics,
         said_us: i64,
     ) {
-        if let Some(news) = self.news(pseudonym, demo, demographics, said_us) {
+        let news = match self.records.get(&pseudonym) {
+            Some(held) => held.news(pseudonym, demo, demographics, said_us),
+            None => Some(News::of_first(pseudonym, demo, demographics, said_us)),
+        };
+        if let Some(news) = news {
             self.learn(id, news);
         }
     }
@@ -407,7 +399,56 @@ impl Deciding {
     }
 }
 
+impl Arrived<'_> {
+    /// Reads what the message says of a new record: all that takes nothing but the message.
+    pub(crate) fn read(&mut self) {
+        if self.is_new {
+            self.read = News::first(self.event, self.demo);
+        }
+    }
+
+    /// The record that it is about.
+    pub(crate) fn record(&self) -> Option<Pseudonym> {
+        self.event.header.pseudonym()
+    }
+}
+
+impl News {
+    /// What the first message about a record says, if it does.
+    fn first(event: &Event, demo: bool) -> Option<Self> {
+        let (record, (_, message)) = (event.header.pseudonym()?, accepted(event)?);
+        let nothing = Demographics::default();
+        let (said, said_us) =
+            message.demographics.as_ref().map_or((&nothing, 0), |said| (said, said_us(event, message)));
+        Some(Self::of_first(record, demo, said, said_us))
+    }
+
+    fn of_first(record: Pseudonym, demo: bool, said: &Demographics, said_us: i64) -> Self {
+        let mut fold = Demographics::default();
+        fold.update(said);
+        let waiting = Waiting::new(record, features(&fold, demo));
+        Self { record, hash: hash(&said.encode_to_vec()), said_us, said: fold, waiting: Some(waiting) }
+    }
+}
+
 impl Held {
+    /// What a message makes known besides what is held; `None` where that is nothing.
+    fn news(&self, record: Pseudonym, demo: bool, said: &Demographics, said_us: i64) -> Option<News> {
+        let hash = hash(&said.encode_to_vec());
+        if self.last_said == hash || said_us < self.said_us {
+            return None;
+        }
+        let before = self.read().said.unwrap_or_default();
+        let mut fold = before.clone();
+        fold.update(said);
+        if before == fold {
+            return None;
+        }
+        let new = features(&fold, demo);
+        let waiting = (features(&before, demo) != new).then(|| Waiting::new(record, new));
+        Some(News { record, hash, said_us, said: fold, waiting })
+    }
+
     /// What this program encoded it decodes; an empty fold would only lose a link, never make a false one.
     fn read(&self) -> Kept {
         Kept::decode(&*self.kept).unwrap_or_default()
@@ -440,6 +481,10 @@ pub(crate) fn accepted(event: &Event) -> Option<(&SourceRecordId, &MessageReceiv
     let Payload::MessageReceived(message) = &event.payload else { return None };
     let accepted = event.header.verdict() == Verdict::Accepted;
     accepted.then_some((message.record.as_ref()?, message))
+}
+
+fn features(said: &Demographics, demo: bool) -> Features {
+    Features::from_demographics(said, &Options { test_numbers_are_evidence: demo })
 }
 
 fn said_us(event: &Event, message: &MessageReceived) -> i64 {

@@ -39,6 +39,7 @@ use weft_readmodel::ReadModel;
 use weft_translate::Profile;
 
 pub(crate) use again::run;
+use ahead::Steps;
 use deciding::{Arrived, Deciding, accepted};
 
 /// Everything that the role needs.
@@ -57,6 +58,8 @@ pub(crate) struct Linker {
     place: watch::Sender<u64>,
     /// On which messages are looked ahead at.
     threads: usize,
+    /// From which offset on: the page after a full one, read while the decisions on that were appended.
+    read_ahead: BTreeMap<Partition, (u64, Page)>,
 }
 
 /// How often the linker's place is stored. After a crash it decides again from there, which adds nothing.
@@ -86,7 +89,8 @@ impl Linker {
             Deciding::new(Model::shipped().context("the model that ships")?, move |record| names.pseudonym(record));
         let snapshot = model.linking_snapshot(&Cut(next.clone())).await?;
         let (demo, threads) = (HashMap::new(), ahead::threads());
-        let mut linker = Self { log, model, clock, deciding, demo, next, next_identity: 0, place, threads };
+        let read_ahead = BTreeMap::new();
+        let mut linker = Self { log, model, clock, deciding, demo, next, next_identity: 0, place, threads, read_ahead };
         let identity_size = snapshot.cut.size(Stream::Identity.partition(0));
         for (offset, ruling) in &snapshot.rulings {
             // Before the records, whose numbers a supersession changes.
@@ -176,46 +180,63 @@ impl Linker {
     /// Decides on a page of messages; true where the page was full.
     async fn take_feed(&mut self, partition: Partition) -> anyhow::Result<bool> {
         let next = self.next.get(&partition).copied().unwrap_or(0);
-        let page = self.page(partition.at(next)).await?;
+        let page = match self.read_ahead.remove(&partition).filter(|(from, _)| *from == next) {
+            Some((_, page)) => page,
+            None => self.page(partition.at(next)).await?,
+        };
         let mut messages = Vec::with_capacity(page.events.len());
         for (position, event) in &page.events {
             if let Some((_, message)) = accepted(event) {
                 let demo = self.is_demo(message.profile_revision).await?;
-                messages.push(Arrived { position: *position, event, demo, foreseen: None });
+                messages.push(self.deciding.arrived(*position, event, demo));
             }
         }
         let is_full = page.next - next >= ReadLimit::PAGE.events as u64;
-        let mut drafts = Vec::new();
-        while !messages.is_empty() {
-            let later = messages.split_off(messages.len().min(ahead::PARTS * TOGETHER));
-            if is_full {
-                self.look_ahead(&mut messages);
-            }
-            for message in std::mem::replace(&mut messages, later) {
-                let position = message.position;
-                let decided = self.deciding.hear_waiting(message)?;
-                drafts.extend(decided.into_iter().map(|decided| decided.draft(position, self.clock.now_us())));
-            }
+        let drafts = if is_full { self.decide_ahead(&mut messages) } else { self.decide(&mut messages) }?;
+        if is_full {
+            let (log, next) = (self.log.clone(), page.next);
+            let (appended, ahead) = tokio::join!(self.append(drafts), open_page(&log, partition.at(next), u64::MAX));
+            appended?;
+            // What cannot be read now is read in its turn, and waited for.
+            self.read_ahead.extend(ahead.ok().filter(|page| page.next > next).map(|page| (partition, (next, page))));
+        } else {
+            self.append(drafts).await?;
         }
-        self.append(drafts).await?;
         self.next.insert(partition, page.next);
         Ok(is_full)
     }
 
-    /// Works out what can be known of messages before the turn of each. It is no more work in all, and less among very many records;
-    /// but it takes all processors at once, so it is done by a linker that is behind: one that keeps up leaves them to the roles
-    /// beside it.
-    fn look_ahead(&self, messages: &mut [Arrived<'_>]) {
-        if messages.len() < TOGETHER {
-            return;
+    fn decide(&mut self, messages: &mut [Arrived<'_>]) -> anyhow::Result<Vec<Draft>> {
+        let mut drafts = Vec::new();
+        for message in messages {
+            decide_in_turn(&mut self.deciding, message, &*self.clock, &mut drafts)?;
         }
-        let mut records = HashSet::with_capacity(messages.len());
-        let is_first = |message: &&mut Arrived<'_>| records.insert(message.event.header.pseudonym());
-        let mut first: Vec<&mut Arrived<'_>> = messages.iter_mut().filter(is_first).collect();
-        let mut parts: Vec<_> = first.chunks_mut(TOGETHER).collect();
-        ahead::each(&mut parts, self.threads, |part| {
-            self.deciding.look_ahead(part.iter_mut().map(|message| &mut **message))
-        });
+        Ok(drafts)
+    }
+
+    /// The same, with all that can be known of messages worked out before the turn of each. It is no more work in all, and less
+    /// among very many records; but it takes all processors at once, so it is done by a linker that is behind: one that keeps up
+    /// leaves them to the roles beside it.
+    fn decide_ahead(&mut self, messages: &mut [Arrived<'_>]) -> anyhow::Result<Vec<Draft>> {
+        let mut first = HashSet::with_capacity(messages.len());
+        for group in messages.chunks(ahead::PARTS * TOGETHER) {
+            let mut records = HashSet::with_capacity(group.len());
+            let is_first = |message: &&Arrived<'_>| records.insert(message.record());
+            first.extend(group.iter().filter(is_first).map(|message| message.position));
+        }
+        let mut drafts = Vec::new();
+        let steps = Steps {
+            read: |part: &mut &mut [Arrived<'_>]| part.iter_mut().for_each(Arrived::read),
+            look: |deciding: &Deciding, part: &mut &mut [Arrived<'_>]| {
+                deciding.look_ahead(part, |message| first.contains(&message.position));
+            },
+            turn: |deciding: &mut Deciding, part: &mut &mut [Arrived<'_>]| {
+                part.iter_mut().try_for_each(|message| decide_in_turn(deciding, message, &*self.clock, &mut drafts))
+            },
+        };
+        let mut parts: Vec<&mut [Arrived<'_>]> = messages.chunks_mut(TOGETHER).collect();
+        ahead::in_turns(&mut parts, &mut self.deciding, self.threads, steps)?;
+        Ok(drafts)
     }
 
     /// Takes in what others have appended to the identity stream, and appends what that makes necessary.
@@ -344,6 +365,18 @@ impl Linker {
         }
         Ok(())
     }
+}
+
+/// What a message makes necessary, in its turn.
+fn decide_in_turn(
+    deciding: &mut Deciding,
+    message: &mut Arrived<'_>,
+    clock: &dyn Clock,
+    drafts: &mut Vec<Draft>,
+) -> anyhow::Result<()> {
+    let decided = deciding.hear_waiting(message)?;
+    drafts.extend(decided.into_iter().map(|decided| decided.draft(message.position, clock.now_us())));
+    Ok(())
 }
 
 /// Whether the feed profile registered at this offset of the control stream is a demonstration's.

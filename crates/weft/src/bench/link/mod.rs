@@ -5,20 +5,27 @@
 
 mod score;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use clap::Args;
 use hdrhistogram::Histogram;
 use tokio::task::JoinHandle;
 use weft_link::{Decision, Features, Index, Model, TOGETHER, Waiting};
-use weft_log::Draft;
-use weft_model::{Clock, Payload, Position, Pseudonym, SourceRecordId, Stream};
+use weft_log::{Draft, ReadLimit, Same};
+use weft_model::{Clock, Payload, Position, Pseudonym, SourceRecordId, Verdict, proto::event::MessageReceived};
 use weft_synth::{Linkage, LinkageRecord};
 
 use super::{Common, Figures, bed};
 use crate::{
-    linker::{ahead, deciding::Decided},
+    linker::{
+        ahead::{self, Steps},
+        deciding::Decided,
+    },
     stores,
     system::SystemClock,
 };
@@ -29,7 +36,7 @@ pub(crate) struct Options {
     /// People; each has 2.3 records on the mean
     #[arg(long, default_value_t = 200_000)]
     people: u32,
-    /// Records whose decisions are written to the log as well, after those that are not; 0 for none
+    /// Records whose decisions are written to the log as well: the last ones; 0 for none
     #[arg(long, default_value_t = 50_000)]
     logged: u64,
     /// Threads that look ahead
@@ -39,8 +46,10 @@ pub(crate) struct Options {
     pub(crate) common: Common,
 }
 
-/// Records that are made together, and decisions that are appended together.
-const BATCH: usize = 4 * ahead::PARTS * TOGETHER;
+/// Records that are made together. There may be millions in all.
+const BATCH: usize = 16 * ahead::PARTS * TOGETHER;
+/// Decisions that are appended together: as many as the linker's role makes at once.
+const PAGE: usize = ReadLimit::PAGE.events;
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
@@ -49,44 +58,56 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     let before = bed::resident_bytes(std::process::id())?;
     let mut linker = Linker::new(options.threads)?;
     let mut records = population.records();
+    // The last ones are held back: they come when all the others are known.
+    let mut held: VecDeque<LinkageRecord> = VecDeque::new();
+    let logged = usize::try_from(options.logged)?;
     loop {
-        // Made beforehand, a few at a time: there may be millions.
-        let batch: Vec<LinkageRecord> = records.by_ref().take(BATCH).collect();
-        if batch.is_empty() {
+        let made = held.len();
+        held.extend(records.by_ref().take(logged + BATCH - made));
+        // Of a few that are held back all together, half.
+        let kept = if linker.tally.heard == 0 { logged.min(held.len() / 2) } else { logged };
+        if held.len() <= kept {
             break;
         }
-        let decisions = linker.hear(&batch);
-        batch.iter().zip(&decisions).for_each(|(record, decision)| truth.hear(record, decision));
+        let batch: Vec<LinkageRecord> = held.drain(..held.len() - kept).collect();
+        truth.hear(&batch, &linker.hear(&batch));
     }
     let index_bytes = bed::resident_bytes(std::process::id())?.saturating_sub(before).saturating_sub(truth.bytes());
-    figures.add("people", population.len() as f64, "");
-    linker.tell(&mut figures);
+    linker.tally.tell(&linker.index, &mut figures);
     figures.add("index_bytes", index_bytes as f64, "B");
-    truth.tell(&linker.index, &population, &mut figures)?;
-    if options.logged > 0 {
-        drop(linker);
-        logged(&options, &population, &mut figures).await?;
+    if !held.is_empty() {
+        let held: Vec<LinkageRecord> = held.into();
+        let decisions = logged_decisions(&options, &mut linker, &held, &mut figures).await?;
+        truth.hear(&held, &decisions);
     }
+    figures.add("people", population.len() as f64, "");
+    truth.tell(&linker.index, &population, &mut figures)?;
     Ok(figures)
 }
 
-/// Hears records and writes each decision to an embedded log, the next ones being decided on while it writes.
-async fn logged(options: &Options, population: &Linkage, figures: &mut Figures) -> anyhow::Result<()> {
+/// Hears records and writes each decision to an embedded log, the next ones being decided on while it writes. The log has
+/// the messages that told of the records.
+async fn logged_decisions(
+    options: &Options,
+    linker: &mut Linker,
+    records: &[LinkageRecord],
+    figures: &mut Figures,
+) -> anyhow::Result<Vec<Decision>> {
     let site = bed::Site::new(&options.common)?;
     bed::measure_fsync(site.path(), figures)?;
     let log = stores::open_log(&site.config).await?;
-    let records: Vec<LinkageRecord> =
-        population.records().take(usize::try_from(options.logged).unwrap_or(usize::MAX)).collect();
-    let mut linker = Linker::new(options.threads)?;
-    let start = Instant::now();
-    let mut offset = 0;
+    let mut causes = Vec::with_capacity(records.len());
+    for records in records.chunks(PAGE) {
+        let receipts = log.append(records.iter().map(message).collect()).await?;
+        causes.extend(receipts.into_iter().map(|receipt| receipt.position));
+    }
+    let (start, mut all) = (Instant::now(), Vec::with_capacity(records.len()));
     let mut writing: Option<JoinHandle<_>> = None;
-    for batch in records.chunks(BATCH) {
-        let mut drafts = Vec::with_capacity(batch.len());
-        for (record, decision) in batch.iter().zip(linker.hear(batch)) {
-            drafts.push(draft(record, decision, Stream::Feed.partition(0).at(offset)));
-            offset += 1;
-        }
+    for (records, causes) in records.chunks(PAGE).zip(causes.chunks(PAGE)) {
+        let decisions = linker.hear(records);
+        let of = records.iter().zip(&decisions).zip(causes);
+        let drafts = of.map(|((record, decision), cause)| draft(record, decision.clone(), *cause)).collect();
+        all.extend(decisions);
         if let Some(writing) = writing.take() {
             writing.await??;
         }
@@ -100,17 +121,38 @@ async fn logged(options: &Options, population: &Linkage, figures: &mut Figures) 
     log.close().await;
     figures.add("logged_records", records.len() as f64, "");
     figures.add("logged_records_per_second", records.len() as f64 / took.as_secs_f64(), "1/s");
-    Ok(())
+    Ok(all)
+}
+
+/// The message that told of a record.
+fn message(record: &LinkageRecord) -> Draft {
+    Draft {
+        same: Same::Message,
+        feed: "bench".to_owned(),
+        control_id: format!("{}-{}", record.person, record.turn),
+        message_type: "ADT^A28".to_owned(),
+        verdict: Verdict::Accepted,
+        received_us: SystemClock.now_us(),
+        cause: None,
+        payload: Payload::MessageReceived(MessageReceived {
+            record: Some(id(record)),
+            demographics: Some(record.demographics.clone()),
+            ..MessageReceived::default()
+        }),
+    }
 }
 
 fn draft(record: &LinkageRecord, decision: Decision, cause: Position) -> Draft {
-    let id = SourceRecordId {
+    let payload = Payload::RecordLinked(decision.into_event(id(record)));
+    Decided { subject: pseudonym(record).0, payload }.draft(cause, SystemClock.now_us())
+}
+
+fn id(record: &LinkageRecord) -> SourceRecordId {
+    SourceRecordId {
         organisation: "RYJ".to_owned(),
         system: "MRN".to_owned(),
-        value: format!("{}{}", record.person, record.turn),
-    };
-    let payload = Payload::RecordLinked(decision.into_event(id));
-    Decided { subject: pseudonym(record).0, payload }.draft(cause, SystemClock.now_us())
+        value: format!("{}-{}", record.person, record.turn),
+    }
 }
 
 /// A linker without its role.
@@ -118,11 +160,15 @@ struct Linker {
     index: Index,
     model: Model,
     threads: usize,
+    tally: Tally,
+}
+
+/// What deciding came to.
+struct Tally {
     heard: u64,
     took: Duration,
-    /// On processors, of all threads that look ahead.
-    ahead_on_cpu: Duration,
-    deciding_on_cpu: Duration,
+    /// On processors: reading, looking ahead, and deciding in turn.
+    on_cpu: [Duration; 3],
     nanos: Histogram<u32>,
     candidates: u64,
 }
@@ -131,79 +177,101 @@ struct Linker {
 struct Part<'a> {
     records: &'a [LinkageRecord],
     waiting: Vec<Waiting>,
-    took: Duration,
+    read: Spent,
+    looked: Spent,
+}
+
+#[derive(Default)]
+struct Spent {
+    time: Duration,
     on_cpu: Duration,
 }
 
 impl Linker {
     fn new(threads: usize) -> anyhow::Result<Self> {
-        Ok(Self {
-            index: Index::new(),
-            model: Model::shipped().context("the model that ships")?,
-            threads,
-            heard: 0,
-            took: Duration::ZERO,
-            ahead_on_cpu: Duration::ZERO,
-            deciding_on_cpu: Duration::ZERO,
-            nanos: Histogram::new_with_bounds(1, 10_000_000_000, 3)?,
-            candidates: 0,
-        })
+        let nanos = Histogram::new_with_bounds(1, 10_000_000_000, 3)?;
+        let tally = Tally { heard: 0, took: Duration::ZERO, on_cpu: Default::default(), nanos, candidates: 0 };
+        Ok(Self { index: Index::new(), model: Model::shipped().context("the model that ships")?, threads, tally })
     }
 
     /// Records that have arrived; many are read and looked ahead at before the first of them is decided on.
     fn hear(&mut self, records: &[LinkageRecord]) -> Vec<Decision> {
-        let mut decisions = Vec::with_capacity(records.len());
-        for records in records.chunks(ahead::PARTS * TOGETHER) {
-            let start = Instant::now();
-            let part = |records| Part { records, waiting: Vec::new(), took: Duration::ZERO, on_cpu: Duration::ZERO };
-            let mut parts: Vec<Part<'_>> = records.chunks(TOGETHER).map(part).collect();
-            ahead::each(&mut parts, self.threads, |part| self.look_ahead(part));
-            let since = bed::own_on_cpu_time();
-            for Part { waiting, took, on_cpu, .. } in parts {
-                self.ahead_on_cpu += on_cpu;
-                let share = took / u32::try_from(waiting.len()).unwrap_or(u32::MAX);
-                decisions.extend(waiting.into_iter().map(|waiting| self.decide(waiting, share)));
-            }
-            self.deciding_on_cpu += bed::own_on_cpu_time().saturating_sub(since);
-            self.took += start.elapsed();
+        let Self { index, model, tally, threads } = self;
+        let (start, mut decisions) = (Instant::now(), Vec::with_capacity(records.len()));
+        let mut parts: Vec<Part<'_>> = records.chunks(TOGETHER).map(Part::new).collect();
+        let steps = Steps {
+            read: Part::read,
+            look: |index: &Index, part: &mut Part<'_>| part.look_ahead(index, model),
+            turn: |index: &mut Index, part: &mut Part<'_>| {
+                decisions.extend(tally.decide(part, index, model));
+                Ok::<(), Infallible>(())
+            },
+        };
+        match ahead::in_turns(&mut parts, index, *threads, steps) {
+            Ok(()) => {}
         }
+        tally.took += start.elapsed();
+        decisions
+    }
+}
+
+impl<'a> Part<'a> {
+    fn new(records: &'a [LinkageRecord]) -> Self {
+        Self { records, waiting: Vec::new(), read: Spent::default(), looked: Spent::default() }
+    }
+
+    fn read(&mut self) {
+        self.read = Spent::by(|| {
+            let options = weft_link::Options { test_numbers_are_evidence: true };
+            let read = |record: &LinkageRecord| Features::from_demographics(&record.demographics, &options);
+            self.waiting = self.records.iter().map(|record| Waiting::new(pseudonym(record), read(record))).collect();
+        });
+    }
+
+    fn look_ahead(&mut self, index: &Index, model: &Model) {
+        self.looked = Spent::by(|| index.look_ahead(&mut self.waiting, model));
+    }
+}
+
+impl Spent {
+    fn by(work: impl FnOnce()) -> Self {
+        let (start, since) = (Instant::now(), bed::own_on_cpu_time());
+        work();
+        Self { time: start.elapsed(), on_cpu: bed::own_on_cpu_time().saturating_sub(since) }
+    }
+}
+
+impl Tally {
+    /// Decides on the records of a part in their turn.
+    fn decide(&mut self, part: &mut Part<'_>, index: &mut Index, model: &Model) -> Vec<Decision> {
+        let (since, waiting) = (bed::own_on_cpu_time(), std::mem::take(&mut part.waiting));
+        let before = (part.read.time + part.looked.time) / u32::try_from(waiting.len()).unwrap_or(u32::MAX);
+        let mut decisions = Vec::with_capacity(waiting.len());
+        for waiting in waiting {
+            let (start, record) = (Instant::now(), waiting.record());
+            let decision = index.hear(waiting, model);
+            index.apply(record, &decision);
+            let took = before + start.elapsed();
+            self.nanos.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+            self.candidates += u64::from(decision.candidates);
+            decisions.push(decision);
+        }
+        self.heard += decisions.len() as u64;
+        self.on_cpu[0] += part.read.on_cpu;
+        self.on_cpu[1] += part.looked.on_cpu;
+        self.on_cpu[2] += bed::own_on_cpu_time().saturating_sub(since);
         decisions
     }
 
-    fn look_ahead(&self, part: &mut Part<'_>) {
-        let (start, since) = (Instant::now(), bed::own_on_cpu_time());
-        let options = weft_link::Options { test_numbers_are_evidence: true };
-        let read = |record: &LinkageRecord| Features::from_demographics(&record.demographics, &options);
-        part.waiting = part.records.iter().map(|record| Waiting::new(pseudonym(record), read(record))).collect();
-        self.index.look_ahead(&mut part.waiting, &self.model);
-        (part.took, part.on_cpu) = (start.elapsed(), bed::own_on_cpu_time().saturating_sub(since));
-    }
-
-    /// Decides on a record, on whose behalf this was spent before its turn.
-    fn decide(&mut self, waiting: Waiting, before: Duration) -> Decision {
-        let start = Instant::now();
-        let record = waiting.record();
-        let decision = self.index.hear(waiting, &self.model);
-        self.index.apply(record, &decision);
-        let took = before + start.elapsed();
-        self.heard += 1;
-        self.nanos.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-        self.candidates += u64::from(decision.candidates);
-        decision
-    }
-
-    fn tell(&self, figures: &mut Figures) {
+    fn tell(&self, index: &Index, figures: &mut Figures) {
         let records = self.heard as f64;
         let micros = |quantile| self.nanos.value_at_quantile(quantile) as f64 / 1000.0;
-        let (keys, skipped) = self.index.keys();
+        let (keys, skipped) = index.keys();
         figures.add("records", records, "");
         figures.add("records_per_second", records / self.took.as_secs_f64(), "1/s");
-        let (ahead, deciding) = (self.ahead_on_cpu.as_secs_f64(), self.deciding_on_cpu.as_secs_f64());
-        figures.add("looking_ahead_cpu", ahead * 1e6 / records, "us");
-        figures.add("deciding_cpu", deciding * 1e6 / records, "us");
-        // What it comes to where each thread has a processor to itself.
-        let of_cpu = records / (ahead / self.threads.max(1) as f64 + deciding);
-        figures.add("records_per_second_of_cpu", of_cpu, "1/s");
+        for (name, on_cpu) in ["reading_cpu", "looking_ahead_cpu", "deciding_cpu"].into_iter().zip(self.on_cpu) {
+            figures.add(name, on_cpu.as_secs_f64() * 1e6 / records, "us");
+        }
         figures.add("p50", micros(0.5), "us");
         figures.add("p99", micros(0.99), "us");
         figures.add("candidates_per_record", self.candidates as f64 / records, "");

@@ -25,7 +25,11 @@ impl Truth {
         Self { records: Vec::new(), overlays: overlays.map(|n| (n, Default::default())).collect(), reviews: 0 }
     }
 
-    pub(super) fn hear(&mut self, record: &LinkageRecord, decision: &Decision) {
+    pub(super) fn hear(&mut self, records: &[LinkageRecord], decisions: &[Decision]) {
+        records.iter().zip(decisions).for_each(|(record, decision)| self.hear_one(record, decision));
+    }
+
+    fn hear_one(&mut self, record: &LinkageRecord, decision: &Decision) {
         self.records.push((record.person, record.turn));
         self.reviews += u64::from(!decision.review.is_empty());
         if let Some((people, is_told)) = number(record).and_then(|number| self.overlays.get_mut(&number)) {
