@@ -61,11 +61,11 @@ where
     thread::scope(|scope| {
         let ending = Ending(&table);
         for _ in 0..others {
-            scope.spawn(|| table.help(&read, &look));
+            scope.spawn(|| table.help(&read, look));
         }
         for start in (0..count).step_by(PARTS) {
             let group = start..(start + PARTS).min(count);
-            table.look_at(group.end, &read, &look);
+            table.look_at(group.end, &read, look);
             let mut state = state.write().unwrap_or_else(PoisonError::into_inner);
             for part in table.of(group) {
                 turn(&mut state, locked(part).part)?;
