@@ -176,3 +176,48 @@ impl Index {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_model::proto::event::{Demographics, Name, Precision, When};
+
+    use super::*;
+    use crate::Options;
+
+    fn waiting(record: u8, family: &str, given: &str, day: i64) -> Waiting {
+        let birth = When { start_us: day * 86_400_000_000, precision: Precision::Day.into(), ..When::default() };
+        let said = Demographics {
+            names: vec![Name { family: family.to_owned(), given: vec![given.to_owned()], ..Name::default() }],
+            birth: Some(birth),
+            ..Demographics::default()
+        };
+        Waiting::new(Pseudonym([record; 16]), Features::from_demographics(&said, &Options::default()))
+    }
+
+    /// Whether the decision that was made ahead is taken over in the record's turn.
+    fn is_taken_over(index: &mut Index, mut waiting: Waiting) -> bool {
+        index.put_waiting(&mut waiting);
+        let (record, decision) = (waiting.record(), waiting.take_decision());
+        index.link(record, decision.as_ref().map_or(PersonId::started_by(record), |decision| decision.person));
+        decision.is_some()
+    }
+
+    #[test]
+    fn a_decision_made_ahead_is_taken_over_unless_what_it_was_made_of_has_changed() {
+        let (mut index, model) = (Index::new(), Model::shipped().unwrap());
+        // So many that a few more weigh the same.
+        for n in 100..170 {
+            assert!(!is_taken_over(&mut index, waiting(n, "Okafor", "Ann", 40 * i64::from(n))), "not looked ahead at");
+        }
+        let mut later = [
+            waiting(1, "Okafor", "Ann", 4000),
+            waiting(2, "Novak", "Jan", 5000),
+            // What the one before it has added is news for the one after it.
+            waiting(3, "Novak", "Jan", 5000),
+            waiting(4, "Silva", "Ana", 6000),
+        ];
+        index.look_ahead(later.iter_mut(), &model);
+        let taken_over = later.map(|waiting| is_taken_over(&mut index, waiting));
+        assert_eq!(taken_over, [true, true, false, true]);
+    }
+}
