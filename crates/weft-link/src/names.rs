@@ -6,7 +6,7 @@ use crate::{
     field::{Field, Level},
     frequencies::{Kind, bits, is_common_given, is_known_given},
     nicknames::shared_form,
-    phonetic::{distance, soundex},
+    phonetic::{distance, sound_alike},
 };
 
 /// How the pair of names that agrees best comes out, with the weights where they depend on the name.
@@ -113,7 +113,8 @@ fn families(one: &str, other: &str) -> Level {
     if one == other {
         return Level::Exact;
     }
-    if !one.contains('-') && !other.contains('-') {
+    let is_double = |name: &str| name.bytes().any(|b| b == b'-');
+    if !is_double(one) && !is_double(other) {
         return spellings(one, other, 3);
     }
     let (joined, other_joined) = (one.replace('-', ""), other.replace('-', ""));
@@ -133,7 +134,7 @@ fn spellings(one: &str, other: &str, least: usize) -> Level {
     let apart = distance(one, other, most + 1);
     if apart <= most && one.len().min(other.len()) >= least {
         Level::Near
-    } else if apart <= most || apart == most + 1 && most > 2 || soundex(one) == soundex(other) {
+    } else if apart <= most || apart == most + 1 && most > 2 || sound_alike(one, other) {
         Level::Sound
     } else {
         Level::Differs

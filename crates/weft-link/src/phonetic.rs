@@ -41,15 +41,39 @@ fn digit(letter: u8) -> u8 {
     }
 }
 
+/// Whether two names sound alike. Most do not even begin alike.
+pub(crate) fn sound_alike(one: &str, other: &str) -> bool {
+    one.bytes().next() == other.bytes().next() && soundex(one) == soundex(other)
+}
+
 /// Letters to add, drop, replace or exchange with their neighbour to come from one to the other; `most + 1` for more than
 /// `most`.
 pub(crate) fn distance(one: &str, other: &str, most: usize) -> usize {
     if one.len().abs_diff(other.len()) > 4 * most {
         return most + 1;
     }
+    if one.is_ascii() && other.is_ascii() {
+        return apart(first(one.as_bytes()), first(other.as_bytes()), most);
+    }
     let (mut a, mut b) = ([0u32; LETTERS_MAX], [0u32; LETTERS_MAX]);
-    let ((n, some), (m, others)) = (letters(one, &mut a), letters(other, &mut b));
+    let (n, m) = (letters(one, &mut a), letters(other, &mut b));
+    apart(a.get(..n).unwrap_or_default(), b.get(..m).unwrap_or_default(), most)
+}
+
+/// As many letters as are compared.
+fn first(letters: &[u8]) -> &[u8] {
+    letters.get(..LETTERS_MAX).unwrap_or(letters)
+}
+
+/// The letters of a text, as far as there is room for them; how many they are.
+fn letters(text: &str, into: &mut [u32; LETTERS_MAX]) -> usize {
+    into.iter_mut().zip(text.chars()).map(|(to, from)| *to = u32::from(from)).count()
+}
+
+fn apart<L: Copy + Eq + Into<u32>>(a: &[L], b: &[L], most: usize) -> usize {
+    let (n, m) = (a.len(), b.len());
     // Each letter that the other has not got was dropped or replaced: so most of what has nothing in common is told apart.
+    let (some, others) = (which(a), which(b));
     let missing = (some & !others).count_ones().max((others & !some).count_ones());
     if n.abs_diff(m) > most || missing as usize > most {
         return most + 1;
@@ -59,8 +83,8 @@ pub(crate) fn distance(one: &str, other: &str, most: usize) -> usize {
     let (mut more, mut less, mut diagonal, mut before) = (u32::MAX, 0u32, 0u32, 0u32);
     let mut apart = n;
     let Some(last) = n.checked_sub(1).map(|row| 1u32 << row) else { return m.min(most + 1) };
-    for y in b.iter().take(m) {
-        let same = a.iter().take(n).enumerate().fold(0u32, |rows, (row, x)| rows | u32::from(x == y) << row);
+    for y in b {
+        let same = a.iter().enumerate().fold(0u32, |rows, (row, x)| rows | u32::from(x == y) << row);
         let exchanged = (!diagonal & same) << 1 & before;
         diagonal = ((same & more).wrapping_add(more) ^ more) | same | less | exchanged;
         let (right, left) = (less | !(diagonal | more), diagonal & more);
@@ -71,15 +95,9 @@ pub(crate) fn distance(one: &str, other: &str, most: usize) -> usize {
     apart.min(most + 1)
 }
 
-/// How many letters there are, and which: a bit for each, that it shares with those sixty-four further on.
-fn letters(text: &str, into: &mut [u32; LETTERS_MAX]) -> (usize, u64) {
-    let (mut count, mut all) = (0, 0);
-    for (to, from) in into.iter_mut().zip(text.chars()) {
-        *to = u32::from(from);
-        all |= 1 << (*to % 64);
-        count += 1;
-    }
-    (count, all)
+/// A bit for each letter, that it shares with those sixty-four further on.
+fn which<L: Copy + Into<u32>>(letters: &[L]) -> u64 {
+    letters.iter().fold(0, |all, letter| all | 1 << ((*letter).into() % 64))
 }
 
 #[cfg(test)]
@@ -133,6 +151,7 @@ mod tests {
         ] {
             assert_eq!(text(name), wanted, "{name}");
         }
+        assert!(sound_alike("ROBERT", "RUPERT") && !sound_alike("ROBERT", "HOBART") && !sound_alike("李", "王"));
         assert_eq!(soundex(""), None);
         assert_ne!(soundex("李"), soundex("王"));
     }
