@@ -191,7 +191,7 @@ pub(crate) fn births(a: Birth, b: Birth) -> Level {
     }
     match (a.year == b.year, is_new_year(a), is_new_year(b)) {
         (true, true, _) | (true, _, true) => return Level::Year,
-        (false, true, true) => return Level::Differs,
+        (false, true, true) => return Level::NewYears,
         _ => {}
     }
     if a.year == b.year && (a.day, a.month) == (b.month, b.day) {

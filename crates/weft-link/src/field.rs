@@ -106,6 +106,8 @@ words! {
         Month = "month",
         /// The year agrees, and no more is known.
         Year = "year",
+        /// The first of January of two years: of neither is the day known.
+        NewYears = "new-years",
         /// The postcode's first half.
         Outcode = "outcode",
         /// Agrees, as it must where the postcode does.
@@ -129,15 +131,15 @@ impl Field {
     #[must_use]
     pub fn levels(self) -> &'static [Level] {
         use Level::{
-            Close, Differs, Digit, Doubted, Exact, Implied, Initial, Month, Near, Nickname, OnePart, Other, Outcode,
-            Part, Sound, Swapped, TwoParts, Unnamed, Whole, Year,
+            Close, Differs, Digit, Doubted, Exact, Implied, Initial, Month, Near, NewYears, Nickname, OnePart, Other,
+            Outcode, Part, Sound, Swapped, TwoParts, Unnamed, Whole, Year,
         };
         match self {
             Self::Number => &[Exact, Near, Doubted, Differs],
             Self::Family => &[Exact, Swapped, Near, Part, Sound, Differs],
             Self::Given => &[Exact, Swapped, Nickname, Near, Other, Sound, Initial, Unnamed, Differs],
             Self::Middle => &[Exact, Initial, Differs],
-            Self::Birth => &[Exact, Swapped, Digit, TwoParts, OnePart, Month, Year, Differs],
+            Self::Birth => &[Exact, Swapped, Digit, TwoParts, OnePart, Month, Year, NewYears, Differs],
             Self::Sex => &[Exact, Differs],
             Self::Postcode => &[Exact, Part, Near, Digit, Outcode, Differs],
             Self::House => &[Exact, Implied, Part, Differs],

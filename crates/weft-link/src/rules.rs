@@ -138,7 +138,8 @@ fn guard(found: &mut Comparison, may_be_namesake: bool, may_be_two_names: bool, 
 /// common: whoever picked a namesake's number found one.
 fn cross_check(found: &Comparison) -> Check {
     use Level::{
-        Absent, Differs, Digit, Exact, Month, Near, Nickname, OnePart, Outcode, Part, Swapped, TwoParts, Unnamed, Year,
+        Absent, Differs, Digit, Exact, Month, Near, NewYears, Nickname, OnePart, Outcode, Part, Swapped, TwoParts,
+        Unnamed, Year,
     };
     let (birth, family, given) = (found.level(Field::Birth), found.level(Field::Family), found.level(Field::Given));
     let is_near = matches!(found.level(Field::Postcode), Exact | Outcode);
@@ -151,8 +152,8 @@ fn cross_check(found: &Comparison) -> Check {
         (Exact, Exact, Absent | Unnamed) | (Exact, Absent, Exact) if found.level(Field::Sex) != Differs => {
             Check::Passed
         }
-        (Exact | Swapped | Digit | TwoParts | Month, Absent, _)
-        | (Exact | Swapped | Digit | TwoParts | Month, _, Absent | Unnamed)
+        (Exact | Swapped | Digit | TwoParts | NewYears | Month, Absent, _)
+        | (Exact | Swapped | Digit | TwoParts | NewYears | Month, _, Absent | Unnamed)
             if is_near =>
         {
             Check::Passed
@@ -163,7 +164,7 @@ fn cross_check(found: &Comparison) -> Check {
             Check::Passed
         }
         (Absent | Year, ..) | (_, Absent, _) | (_, _, Absent | Unnamed) => Check::Unchecked,
-        (Exact | Swapped | Digit | TwoParts | Month, ..) => Check::Passed,
+        (Exact | Swapped | Digit | TwoParts | NewYears | Month, ..) => Check::Passed,
         _ => Check::Unchecked,
     }
 }

@@ -61,7 +61,7 @@ impl Homes {
         };
         let is_home = matches!(family, Level::Exact | Level::Near) && houses.is_none_or(is_street);
         let birth = births(one.birth, other.birth);
-        let is_another = matches!(birth, Level::OnePart | Level::Differs);
+        let is_another = matches!(birth, Level::OnePart | Level::NewYears | Level::Differs);
         // Who is reached alike and born alike under another given name is a twin. Of a house that would be said of many a
         // name misspelt.
         let may_be_two = is_another || birth == Level::Absent || houses.is_none();

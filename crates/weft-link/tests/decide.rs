@@ -81,6 +81,8 @@ fn an_nhs_number_links_where_the_cross_check_passes() {
     check(ANN, "9990000018|Okafor|Ann|19080217|female|W2 1NY", NUMBER, &[]);
     check(ANN, "9990000018|Okafor|Ann|19810217|female|W2 1NY", NUMBER, &[]);
     check(ANN, "9990000018|Okafor|Ann|198002|female|W2 1NY", NUMBER, &[]);
+    // Nobody knows the day, nor the year for sure: two parts of three, as the national service has it.
+    check("9990000018|Okafor|Ann|19850101|female|", "9990000018|Okafor|Ann|19860101|female|", NUMBER, &[]);
     // A name is missing: the outcode stands in.
     check(ANN, "9990000018|Okafor||19800217|female|W2 9ZZ", NUMBER, &[]);
     check(ANN, "9990000018|Okafor|Baby|19800217|female|W2 9ZZ", NUMBER, &[]);
