@@ -7,7 +7,6 @@
 
 use std::{
     num::NonZero,
-    ops::Range,
     sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock},
     thread,
 };
@@ -54,25 +53,19 @@ where
     F: FnMut(&mut S, &mut T) -> Result<(), E>,
 {
     let others = threads.min(parts.len()).saturating_sub(1);
-    let count = parts.len();
     let parts = parts.iter_mut().map(|part| Mutex::new(Part { part, is_read: false })).collect();
     let (state, table) = (RwLock::new(state), Table { parts, plan: Mutex::default(), changed: Condvar::new() });
     let look = |part: &mut T| look(&state.read().unwrap_or_else(PoisonError::into_inner), part);
     thread::scope(|scope| {
-        let ending = Ending(&table);
+        let _ending = Ending(&table);
         for _ in 0..others {
             scope.spawn(|| table.help(&read, look));
         }
-        for start in (0..count).step_by(PARTS) {
-            let group = start..(start + PARTS).min(count);
-            table.look_at(group.end, &read, look);
+        table.parts.chunks(PARTS).try_for_each(|group| {
+            table.look_at(group.len(), &read, look);
             let mut state = state.write().unwrap_or_else(PoisonError::into_inner);
-            for part in table.of(group) {
-                turn(&mut state, locked(part).part)?;
-            }
-        }
-        drop(ending);
-        Ok(())
+            group.iter().try_for_each(|part| turn(&mut state, locked(part).part))
+        })
     })
 }
 
@@ -105,11 +98,7 @@ enum Step {
     Look(usize),
 }
 
-impl<'p, T> Table<'p, T> {
-    fn of(&self, group: Range<usize>) -> &[Mutex<Part<'p, T>>] {
-        self.parts.get(group).unwrap_or_default()
-    }
-
+impl<T> Table<'_, T> {
     /// Takes steps until all has ended.
     fn help(&self, read: impl Fn(&mut T), look: impl Fn(&mut T)) {
         let mut plan = locked(&self.plan);
@@ -124,11 +113,11 @@ impl<'p, T> Table<'p, T> {
         }
     }
 
-    /// Has all parts before `until` looked at; the calling thread does what others do not.
-    fn look_at(&self, until: usize, read: impl Fn(&mut T), look: impl Fn(&mut T)) {
+    /// Has the next `group` of so many parts looked at; the calling thread does what others do not.
+    fn look_at(&self, group: usize, read: impl Fn(&mut T), look: impl Fn(&mut T)) {
         let mut plan = locked(&self.plan);
-        plan.until = until;
-        plan.read = plan.read.max(until);
+        plan.until += group;
+        plan.read = plan.read.max(plan.until);
         self.changed.notify_all();
         while plan.look < plan.until || plan.looking > 0 {
             if plan.look == plan.until {

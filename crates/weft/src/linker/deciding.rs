@@ -1,7 +1,7 @@
 //! Deciding, one event after the other: what the linker's role does, and what `weft link verify` and `weft link compare`
 //! do again. It reads nothing and appends nothing, so that all three come to the same.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Context;
 use prost::Message;
@@ -57,7 +57,8 @@ pub(crate) struct Arrived<'a> {
     event: &'a Event,
     /// Whether test NHS numbers count.
     demo: bool,
-    /// Nobody had told of its record when it arrived.
+    /// It is the first about its record of those that wait with it, and the first of all.
+    is_first: bool,
     is_new: bool,
     /// What it says, where its record is new.
     read: Option<News>,
@@ -110,10 +111,14 @@ impl Deciding {
         self.records.len()
     }
 
-    /// A message that is to wait for its turn.
-    pub(crate) fn arrived<'a>(&self, position: Position, event: &'a Event, demo: bool) -> Arrived<'a> {
-        let is_new = event.header.pseudonym().is_some_and(|record| !self.records.contains_key(&record));
-        Arrived { position, event, demo, is_new, read: None, foreseen: None }
+    /// Tells messages that wait together apart by what can be known of them before their turn.
+    pub(crate) fn sort_out(&self, together: &mut [Arrived<'_>]) {
+        let mut records = HashSet::with_capacity(together.len());
+        for message in together {
+            let Some(record) = message.event.header.pseudonym() else { continue };
+            message.is_first = records.insert(record);
+            message.is_new = message.is_first && !self.records.contains_key(&record);
+        }
     }
 
     /// What an accepted message makes necessary: what its sender says of two of its records, and a decision where the
@@ -131,11 +136,11 @@ impl Deciding {
         self.hear_and(message.event, news)
     }
 
-    /// Works out what can be known of messages while others are before them, on any number of threads. Only of those that are
-    /// the `first` about their records of all that wait.
-    pub(crate) fn look_ahead(&self, messages: &mut [Arrived<'_>], first: impl Fn(&Arrived<'_>) -> bool) {
+    /// Works out what can be known of messages while others are before them, on any number of threads: of those that were
+    /// [sorted out](Self::sort_out) as the first about their records.
+    pub(crate) fn look_ahead(&self, messages: &mut [Arrived<'_>]) {
         let mut waiting = Vec::with_capacity(messages.len());
-        for message in messages.iter_mut().filter(|message| first(message)) {
+        for message in messages.iter_mut().filter(|message| message.is_first) {
             let news = self.foresee(message.event, message.demo, message.read.take());
             let foreseen = message.foreseen.insert(Foreseen(news));
             waiting.extend(foreseen.0.as_mut().and_then(|news| news.waiting.as_mut()));
@@ -399,17 +404,17 @@ impl Deciding {
     }
 }
 
-impl Arrived<'_> {
+impl<'a> Arrived<'a> {
+    /// A message that is to wait for its turn.
+    pub(crate) fn new(position: Position, event: &'a Event, demo: bool) -> Self {
+        Self { position, event, demo, is_first: false, is_new: false, read: None, foreseen: None }
+    }
+
     /// Reads what the message says of a new record: all that takes nothing but the message.
     pub(crate) fn read(&mut self) {
         if self.is_new {
             self.read = News::first(self.event, self.demo);
         }
-    }
-
-    /// The record that it is about.
-    pub(crate) fn record(&self) -> Option<Pseudonym> {
-        self.event.header.pseudonym()
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) mod redo;
 mod replays;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -188,18 +188,19 @@ impl Linker {
         for (position, event) in &page.events {
             if let Some((_, message)) = accepted(event) {
                 let demo = self.is_demo(message.profile_revision).await?;
-                messages.push(self.deciding.arrived(*position, event, demo));
+                messages.push(Arrived::new(*position, event, demo));
             }
         }
         let is_full = page.next - next >= ReadLimit::PAGE.events as u64;
-        let drafts = if is_full { self.decide_ahead(&mut messages) } else { self.decide(&mut messages) }?;
         if is_full {
+            let drafts = self.decide_ahead(&mut messages)?;
             let (log, next) = (self.log.clone(), page.next);
             let (appended, ahead) = tokio::join!(self.append(drafts), open_page(&log, partition.at(next), u64::MAX));
             appended?;
             // What cannot be read now is read in its turn, and waited for.
             self.read_ahead.extend(ahead.ok().filter(|page| page.next > next).map(|page| (partition, (next, page))));
         } else {
+            let drafts = self.decide(&mut messages)?;
             self.append(drafts).await?;
         }
         self.next.insert(partition, page.next);
@@ -218,18 +219,11 @@ impl Linker {
     /// among very many records; but it takes all processors at once, so it is done by a linker that is behind: one that keeps up
     /// leaves them to the roles beside it.
     fn decide_ahead(&mut self, messages: &mut [Arrived<'_>]) -> anyhow::Result<Vec<Draft>> {
-        let mut first = HashSet::with_capacity(messages.len());
-        for group in messages.chunks(ahead::PARTS * TOGETHER) {
-            let mut records = HashSet::with_capacity(group.len());
-            let is_first = |message: &&Arrived<'_>| records.insert(message.record());
-            first.extend(group.iter().filter(is_first).map(|message| message.position));
-        }
+        messages.chunks_mut(ahead::PARTS * TOGETHER).for_each(|group| self.deciding.sort_out(group));
         let mut drafts = Vec::new();
         let steps = Steps {
             read: |part: &mut &mut [Arrived<'_>]| part.iter_mut().for_each(Arrived::read),
-            look: |deciding: &Deciding, part: &mut &mut [Arrived<'_>]| {
-                deciding.look_ahead(part, |message| first.contains(&message.position));
-            },
+            look: |deciding: &Deciding, part: &mut &mut [Arrived<'_>]| deciding.look_ahead(part),
             turn: |deciding: &mut Deciding, part: &mut &mut [Arrived<'_>]| {
                 part.iter_mut().try_for_each(|message| decide_in_turn(deciding, message, &*self.clock, &mut drafts))
             },
