@@ -143,7 +143,13 @@ impl Multi {
             }
             list.push(')');
         }
-        self.with_rows(Dialect::Sqlite, &list)
+        let text = self.with_rows(Dialect::Sqlite, &list);
+        // A statement that fails ends its transaction here as elsewhere. SQLite would copy every page before it changes it, to
+        // undo that statement alone.
+        match text.split_once(' ') {
+            Some((verb @ ("INSERT" | "UPDATE"), rest)) => format!("{verb} OR ROLLBACK {rest}"),
+            _ => text,
+        }
     }
 
     fn postgres_text(&self) -> String {
@@ -217,7 +223,10 @@ mod tests {
             sql: "INSERT INTO t (a, b) {rows} ON CONFLICT (a) DO NOTHING",
             columns: &[Column::Int, Column::Bytes],
         };
-        assert_eq!(PUT.sqlite_text(2), "INSERT INTO t (a, b) VALUES (?,?),(?,?) ON CONFLICT (a) DO NOTHING");
+        assert_eq!(
+            PUT.sqlite_text(2),
+            "INSERT OR ROLLBACK INTO t (a, b) VALUES (?,?),(?,?) ON CONFLICT (a) DO NOTHING"
+        );
         assert_eq!(
             PUT.postgres_text(),
             "INSERT INTO t (a, b) SELECT * FROM UNNEST($1::bigint[], $2::bytea[]) AS given (column1, column2) \
