@@ -125,6 +125,9 @@ pub enum ProjectError {
     /// There is something where the rebuilt one should go.
     #[error("{0} exists already")]
     Exists(Location),
+    /// Another rebuild goes there now: wait for it.
+    #[error("{0} is being rebuilt by another")]
+    Rebuilding(Location),
     /// A task of the pipeline ended before its work was done.
     #[error("a task ended early")]
     Task(#[from] tokio::task::JoinError),

@@ -102,6 +102,21 @@ pub(crate) async fn inspect(url: &str, schema: &str, location: &Location) -> Res
     Ok(Inspection { version, server_us, may_create })
 }
 
+/// Takes `schema` for one rebuild: nobody else has it until the connection that is returned ends, with or without its process.
+/// `None` where another has it.
+pub(crate) async fn claim(
+    url: &str,
+    schema: &str,
+    location: &Location,
+) -> Result<Option<PgConnection>, OpenModelError> {
+    const CLAIM: &str =
+        "SELECT pg_try_advisory_lock(hashtextextended('weft rebuild ' || current_setting('search_path'), 0))";
+    let failed = |error: sqlx::Error| OpenModelError::Store { location: location.clone(), source: error.into() };
+    let mut conn = options(url, schema)?.map_err(failed)?.connect().await.map_err(failed)?;
+    let claimed: bool = sqlx::query_scalar(CLAIM).fetch_one(&mut conn).await.map_err(failed)?;
+    Ok(claimed.then_some(conn))
+}
+
 /// Makes way for a rebuild in `schema`: what one before it left there that did not come to its end is dropped. False where
 /// there is anything else.
 pub(crate) async fn make_way(url: &str, schema: &str, location: &Location) -> Result<bool, OpenModelError> {

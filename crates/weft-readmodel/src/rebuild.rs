@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sqlx::PgConnection;
 use weft_log::{ReadLimit, SharedLog};
 use weft_model::Cut;
 
@@ -48,8 +49,8 @@ impl RebuildReport {
     }
 }
 
-/// Builds a read model at `target` from the events of `log`, up to `upto` or to what the log holds now. One at a time: in a
-/// database, what a rebuild left that was killed is dropped first.
+/// Builds a read model at `target` from the events of `log`, up to `upto` or to what the log holds now. In a database, what a
+/// rebuild left that was killed is dropped first; one that is at work is not.
 ///
 /// # Errors
 /// [`ProjectError`]; there is no read model at `target` then.
@@ -60,9 +61,7 @@ pub async fn rebuild(
     repeats: Repeats,
 ) -> Result<RebuildReport, ProjectError> {
     let target = target.into();
-    if !make_way(&target).await? {
-        return Err(ProjectError::Exists(target));
-    }
+    let _claim = make_way(&target).await?;
     let report = build(log, &target, upto, repeats, fill::sqlite::LIMITS).await;
     if report.is_err() {
         // Whatever there is of it is no read model; the error says why there is none.
@@ -142,11 +141,17 @@ pub async fn replace(
     }
 }
 
-async fn make_way(target: &Location) -> Result<bool, ProjectError> {
-    match target {
-        Location::Sqlite(path) => Ok(!path.exists()),
-        Location::Postgres { url, schema } => Ok(postgres::make_way(url, schema, target).await?),
-    }
+/// Makes way at `target`; in a database, nobody else does for as long as what is returned lives.
+async fn make_way(target: &Location) -> Result<Option<PgConnection>, ProjectError> {
+    let (claim, is_free) = match target {
+        Location::Sqlite(path) => (None, !path.exists()),
+        Location::Postgres { url, schema } => {
+            let claim = postgres::claim(url, schema, target).await?;
+            let claim = claim.ok_or_else(|| ProjectError::Rebuilding(target.clone()))?;
+            (Some(claim), postgres::make_way(url, schema, target).await?)
+        }
+    };
+    if is_free { Ok(claim) } else { Err(ProjectError::Exists(target.clone())) }
 }
 
 /// Makes what was built a live one, and durable.

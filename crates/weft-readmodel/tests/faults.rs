@@ -139,6 +139,26 @@ async fn the_server_is_killed_in_the_middle_of_a_rebuild() {
     assert_eq!(ReadModel::open(live).await.unwrap().digest(None).await.unwrap(), before);
 }
 
+/// A rebuild that is at work is no leftover: another one of the same name is refused, and it comes to its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_rebuild_of_the_same_schema_is_refused() {
+    let Some(server) = PostgresServer::start().unwrap() else { return };
+    let world = World::new(On::Sqlite);
+    world.append(events(6_000)).await;
+    let beside = location(&server.url(), "beside");
+    let mut watching = server_connection(&server).await;
+    let rebuilding = tokio::spawn(rebuild(world.log.clone(), beside.clone(), None, Repeats::Never));
+    while !is_at(&mut watching, "COPY").await {
+        assert!(!rebuilding.is_finished(), "the rebuild never came to COPY");
+    }
+    let second = rebuild(world.log.clone(), beside.clone(), None, Repeats::Never).await;
+    assert!(matches!(second, Err(ProjectError::Rebuilding(_))), "{second:?}");
+    rebuilding.await.unwrap().unwrap();
+    ReadModel::open(beside.clone()).await.unwrap().close().await.unwrap();
+    let third = rebuild(world.log.clone(), beside, None, Repeats::Never).await;
+    assert!(matches!(third, Err(ProjectError::Exists(_))), "{third:?}");
+}
+
 async fn server_connection(server: &PostgresServer) -> PgConnection {
     PgConnection::connect(&server.url()).await.unwrap()
 }
