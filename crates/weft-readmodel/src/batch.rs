@@ -1,6 +1,6 @@
 //! Events on their way in: everything about an event that does not depend on what was stored before it.
 //!
-//! This is the dear part of projecting (digests, encoding the lines of a timeline), and it is pure: the
+//! This is the dear part of projecting (digests, checking JSON, encoding the lines of a timeline), and it is pure: the
 //! caller makes batches wherever a core is free, and [`ReadModel::apply`](crate::ReadModel::apply) only folds them.
 
 use std::borrow::Cow;
@@ -143,6 +143,7 @@ pub(crate) mod code {
     pub(crate) const RECORD_MISSING: &str = "record-missing";
     pub(crate) const VERDICT_UNKNOWN: &str = "verdict-unknown";
     pub(crate) const WRONG_STREAM: &str = "kind-of-another-stream";
+    pub(crate) const NOT_JSON: &str = "resource-not-json";
     pub(crate) const OCCURRED_MISSING: &str = "occurred-missing";
     pub(crate) const PERSON_MISSING: &str = "person-missing";
     pub(crate) const MERGE_CIRCLE: &str = "merge-circle";
@@ -293,6 +294,7 @@ fn lines(position: Position, header: &Header, id: &SourceRecordId) -> GetTimelin
 
 impl Source {
     fn told(&mut self, index: u64, fact: &Fact) -> Result<ToldFact, &'static str> {
+        serde_json::from_slice::<serde::de::IgnoredAny>(&fact.resource).map_err(|_| code::NOT_JSON)?;
         let entry_id = entry_id(self.record, fact);
         let recorded_us = fact.recorded.as_ref().map_or(self.said_us, |recorded| recorded.start_us);
         // A fact without a line is nowhere in time: it changes what is held of a visit, or nothing.

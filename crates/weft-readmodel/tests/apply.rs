@@ -22,7 +22,6 @@ on_both! {
     effects_and_cursor_commit_together,
     what_cannot_be_applied_parks_its_record_and_nobody_else,
     an_event_of_no_record_parks_alone,
-    a_resource_that_is_no_json_hides_no_line,
     conflict_and_quarantine_are_kept_and_go_no_further,
     what_was_kept_is_shown_from_where_it_was_accepted,
     an_older_message_that_is_read_again_changes_nothing_newer,
@@ -144,6 +143,7 @@ async fn what_cannot_be_applied_parks_its_record_and_nobody_else(on: On) {
     };
     for event in [
         broken(|m| m.record = None),
+        broken(|m| m.facts[1].resource = bytes::Bytes::from_static(b"{")),
         broken(|m| m.facts[1].occurred = None),
         with_verdict(broken(|_| ()), Verdict::Unspecified),
     ] {
@@ -169,18 +169,6 @@ async fn what_cannot_be_applied_parks_its_record_and_nobody_else(on: On) {
         assert_eq!(page.parked_records, 0);
         assert_eq!(store.model.feed_health("feed-1").await.unwrap().last_offset, 2);
     }
-}
-
-/// A line says what its message said, also where the resource beside it, which a timeline does not read, cannot be read.
-async fn a_resource_that_is_no_json_hides_no_line(on: On) {
-    let store = store(on).await;
-    let mut facts = vec![fact("a", "first", 10, 10), movement("v", "b", "in-progress", "W1", 20)];
-    for fact in &mut facts {
-        fact.resource = bytes::Bytes::from_static(b"{");
-    }
-    store.tell(vec![link(1, 1), message(1, 1, facts)]).await;
-    assert_eq!(store.titles(1).await.unwrap(), ["in-progress W1", "first"]);
-    assert_eq!(store.model.parked_events().await.unwrap(), 0);
 }
 
 async fn an_event_of_no_record_parks_alone(on: On) {
