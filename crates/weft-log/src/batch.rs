@@ -185,18 +185,18 @@ impl<B> Decided<B> {
     }
 }
 
-/// What must be known to decide these entries, all of whose feeds have numbers; and what is remembered of it.
+/// What must be known to decide these entries, all of whose feeds have numbers; and the key slots that are remembered.
 pub(crate) fn questions<'e>(
     feeds: &HashMap<String, u32>,
     keys: &KeySlots,
     entries: impl Iterator<Item = &'e Entry>,
-) -> (Questions, Known) {
-    let (mut questions, mut known) = (Questions::default(), Known::default());
+) -> (Questions, HashMap<Pseudonym, u64>) {
+    let (mut questions, mut slots) = (Questions::default(), HashMap::new());
     for entry in entries {
         if let Body::Unsealed(record, _) = entry.body {
             match keys.get(record) {
                 Some(slot) => {
-                    known.key_slots.insert(record, slot);
+                    slots.insert(record, slot);
                 }
                 None => questions.records.push(record),
             }
@@ -210,7 +210,7 @@ pub(crate) fn questions<'e>(
             }
         }
     }
-    (questions, known)
+    (questions, slots)
 }
 
 /// Names of feeds that have no number yet, each once.

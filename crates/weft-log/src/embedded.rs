@@ -83,7 +83,7 @@ impl Log<Sqlite> {
         prepare(&mut connection, &options).await?;
         let ends = check(&mut connection, &dir, &options.vault).await?;
         let checkpointer = Checkpointer::start(connect.clone(), &database(&dir), WAL);
-        let writer = SqliteWriter::new(connect.clone(), connection, checkpointer, lock);
+        let writer = SqliteWriter::new(connect.clone(), connection, checkpointer, lock).await.map_err(refused(&dir))?;
         let storage = Sqlite::new(readers(&connect), &dir);
         Ok(Self::start(options.vault, storage, writer, ends))
     }

@@ -14,7 +14,7 @@ use crate::{
     error::Cause,
     partitions::{Partitions, PerPartition},
     seal::Sealed,
-    storage::{Count, Counted, Ends, Known, KnownMessage, MessageKey, Questions, Rows, Storage, Writing},
+    storage::{Count, Counted, Ends, Known, KnownMessage, MessageKey, Questions, Rows, Storage, Storing, Writing},
     vault::FIRST_RECORD_SLOT,
 };
 
@@ -104,8 +104,11 @@ impl Writing for Memory {
         Ok(event.map(|Sealed { bytes, leaf, .. }| Stored { position, bytes: bytes.clone(), leaf: *leaf }))
     }
 
-    async fn store(&mut self, rows: &Rows) -> Result<(), Cause> {
+    async fn store(&mut self, rows: &Rows) -> Result<Storing, Cause> {
         let mut tables = self.lock();
+        if rows.unasked && rows.messages.iter().any(|(key, ..)| tables.messages.contains_key(key)) {
+            return Ok(Storing::Repeats);
+        }
         for (position, event) in &rows.events {
             if let Some(events) = tables.events.get_mut(position.partition) {
                 events.push(Sealed { opened: None, ..event.clone() });
@@ -124,7 +127,7 @@ impl Writing for Memory {
             *count += new.count;
             *bytes += new.bytes;
         }
-        Ok(())
+        Ok(Storing::Done)
     }
 
     async fn close(&mut self) {}

@@ -59,7 +59,7 @@ pub(crate) trait Writing: Send + 'static {
     fn read(&mut self, position: Position) -> impl Future<Output = Result<Option<Stored>, Cause>> + Send;
 
     /// Stores the rows durably, all or none.
-    fn store(&mut self, rows: &Rows) -> impl Future<Output = Result<(), Cause>> + Send;
+    fn store(&mut self, rows: &Rows) -> impl Future<Output = Result<Storing, Cause>> + Send;
 
     /// Releases files.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
@@ -108,9 +108,20 @@ pub(crate) struct Known {
     pub(crate) key_slots: HashMap<Pseudonym, u64>,
 }
 
+/// What became of the rows of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storing {
+    /// All of them are stored.
+    Done,
+    /// None is: nobody had asked, and a message is stored under a key of theirs.
+    Repeats,
+}
+
 /// The rows of one batch.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
+    /// Nobody asked whether messages are stored under the keys of these: the batch is right only where none is.
+    pub(crate) unasked: bool,
     /// Of each partition in the order of their offsets.
     pub(crate) events: Vec<(Position, Sealed)>,
     /// With the number that stands for the verdict.

@@ -14,18 +14,20 @@ use weft_model::{Position, Pseudonym};
 
 use crate::{
     Receipt, Stored, Vault,
-    batch::{self, Decided, Decider, Entry, FirstReceived},
+    batch::{self, Decided, Decider, Decision, Entry, FirstReceived},
     error::Cause,
     keys::Allocator,
     log::Shared,
     partitions::PerPartition,
     seal::{self, Sealed},
-    storage::{Ends, Known, Rows, Writing},
+    storage::{Ends, Known, Questions, Rows, Storing, Writing},
 };
 
 /// Bounds of one batch. A call is never split, so one large call may exceed them.
 const BATCH_DRAFTS_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 8 << 20;
+/// For how many batches the writer asks what is stored, after one in which something came again.
+const ASKING_BATCHES: u32 = 64;
 /// How often the writer lets others go first before it stores what it has.
 const YIELDS_MAX: usize = 32;
 
@@ -43,11 +45,23 @@ pub(crate) struct Writer<W> {
     writing: W,
     /// None after a failure, until storage says again where it ends.
     ends: Option<Ends>,
+    /// For how many batches it still asks first.
+    asking: u32,
+}
+
+/// What a batch has come to, and is to be stored.
+struct Attempt {
+    /// Of each call.
+    decided: Vec<Result<Vec<Decision>, Cause>>,
+    rows: Rows,
+    /// Of the new events.
+    positions: Vec<Position>,
+    sizes: PerPartition<u64>,
 }
 
 impl<W: Writing> Writer<W> {
     pub(crate) fn new(shared: Arc<Shared>, writing: W, ends: Ends) -> Self {
-        Self { allocator: Allocator::new(Arc::clone(&shared.vault)), shared, writing, ends: Some(ends) }
+        Self { allocator: Allocator::new(Arc::clone(&shared.vault)), shared, writing, ends: Some(ends), asking: 0 }
     }
 
     /// Stores until the log is closed or dropped; what was queued before that is stored too.
@@ -101,39 +115,38 @@ impl<W: Writing> Writer<W> {
     }
 
     /// The answer to each call, or why none of them is stored.
+    ///
+    /// Hardly any message comes again. So they are taken for new, and storage refuses the batch where one is not: then they
+    /// are decided once more, on what is stored of them.
     async fn try_store(&mut self, calls: Vec<Vec<Entry>>) -> Result<Vec<Result<Vec<Receipt>, Cause>>, Cause> {
         let mut ends = match self.ends.take() {
             Some(ends) => ends,
             None => self.resume().await?,
         };
         let feeds = number_feeds(&mut ends, calls.iter().flatten());
-        let (questions, known) = batch::questions(&ends.feeds, &self.shared.keys, calls.iter().flatten());
-        let found = self.writing.find(&questions).await?;
-        let mut known = Known { key_slots: known.key_slots.into_iter().chain(found.key_slots).collect(), ..found };
-        let mut unknown = questions.records;
-        unknown.retain(|record| !known.key_slots.contains_key(record));
+        let (questions, remembered) = batch::questions(&ends.feeds, &self.shared.keys, calls.iter().flatten());
+        let asks = self.asks(&questions);
+        let known = if asks { self.writing.find(&questions).await? } else { Known::default() };
+        let mut slots = remembered;
+        slots.extend(&known.key_slots);
+        let mut unknown = questions.records.clone();
+        unknown.retain(|record| !slots.contains_key(record));
         let (given, next_key_slot) = self.allocator.give(unknown, ends.next_key_slot).await?;
-        known.key_slots.extend(&given);
-        let slots = known.key_slots.clone();
+        slots.extend(&given);
+        // A key that is lost stops its own call only.
+        let calls: Vec<_> = calls.into_iter().map(|call| seal(&self.shared.vault, call, &slots)).collect();
 
-        let mut decider = Decider::new(&self.shared.names, &ends.feeds, known);
-        let mut decided = Vec::with_capacity(calls.len());
-        for call in calls {
-            // A key that is lost stops its own call only.
-            decided.push(match seal(&self.shared.vault, call, &slots) {
-                Ok(entries) => {
-                    let decisions = entries.into_iter().map(|entry| decider.decide(&entry.head, entry.body));
-                    Ok(decisions.collect::<Result<Vec<_>, _>>()?)
-                }
-                Err(cause) => Err(cause),
-            });
+        let base = Rows { unasked: !asks, feeds, key_slots: given.into_iter().collect(), ..Rows::default() };
+        let mut attempt = self.decide(&calls, &ends, known, base.clone()).await?;
+        if self.writing.store(&attempt.rows).await? == Storing::Repeats {
+            self.asking = ASKING_BATCHES;
+            let known = self.writing.find(&questions).await?;
+            attempt = self.decide(&calls, &ends, known, Rows { unasked: false, ..base }).await?;
+            if self.writing.store(&attempt.rows).await? != Storing::Done {
+                return Err(Cause::new("a batch that was decided on what is stored was refused"));
+            }
         }
-        let rows = Rows { feeds, key_slots: given.into_iter().collect(), ..Rows::default() };
-        let mut sizes = ends.sizes.clone();
-        let outcome = decider.finish();
-        let first_received = self.first_received(&outcome).await?;
-        let (mut rows, positions) = place(&self.shared.vault, outcome, &first_received, rows, &mut sizes)?;
-        self.writing.store(&rows).await?;
+        let Attempt { decided, mut rows, positions, sizes } = attempt;
         self.ends = Some(Ends { sizes, next_key_slot, ..ends });
         self.shared.keys.remember(slots);
         let opened = |(_, sealed): &mut (_, Sealed)| Some((sealed.leaf, sealed.opened.take()?));
@@ -150,6 +163,39 @@ impl<W: Writing> Writer<W> {
                 })
             })
             .collect()
+    }
+
+    /// Whether a batch is not to be decided before storage has said what it knows.
+    fn asks(&mut self, questions: &Questions) -> bool {
+        let repeats = self.asking > 0;
+        self.asking = self.asking.saturating_sub(1);
+        repeats || !questions.named.is_empty() || !questions.records.is_empty()
+    }
+
+    /// Decides sealed calls on what is known to be stored, and adds their rows to those of `rows`.
+    async fn decide(
+        &mut self,
+        calls: &[Result<Vec<Entry<Sealed>>, Cause>],
+        ends: &Ends,
+        known: Known,
+        rows: Rows,
+    ) -> Result<Attempt, Cause> {
+        let mut decider = Decider::new(&self.shared.names, &ends.feeds, known);
+        let mut decided = Vec::with_capacity(calls.len());
+        for call in calls {
+            decided.push(match call {
+                Ok(entries) => {
+                    let decisions = entries.iter().map(|entry| decider.decide(&entry.head, entry.body.clone()));
+                    Ok(decisions.collect::<Result<Vec<_>, _>>()?)
+                }
+                Err(cause) => Err(cause.clone()),
+            });
+        }
+        let outcome = decider.finish();
+        let first_received = self.first_received(&outcome).await?;
+        let mut sizes = ends.sizes.clone();
+        let (rows, positions) = place(&self.shared.vault, outcome, &first_received, rows, &mut sizes)?;
+        Ok(Attempt { decided, rows, positions, sizes })
     }
 
     /// When the messages were received first that are accepted now, as far as the events that they were kept as can be read.

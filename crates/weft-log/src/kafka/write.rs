@@ -171,7 +171,7 @@ impl KafkaWriter {
         for _ in 0..OVERTAKEN_MAX {
             let (questions, remembered) = batch::questions(&self.feeds, &self.shared.keys, calls.iter().flatten());
             let mut known = self.inbox.find(&questions).await?;
-            known.key_slots.extend(remembered.key_slots);
+            known.key_slots.extend(remembered);
             if self.await_those_on_their_way(&known).await {
                 continue;
             }

@@ -22,6 +22,32 @@ pub async fn a_named_event_is_stored_once(log: SharedLog) {
     assert_eq!(append(&log, vec![other_kind]).await[0].verdict, Verdict::Accepted, "the kind is part of the name");
 }
 
+/// What comes again long after is found among messages that are new, in a call of its own and together with some; what is
+/// new beside it is stored once.
+pub async fn a_repeat_among_many_new_is_found(log: SharedLog) {
+    use Verdict::{Accepted, Conflict, Duplicate, Quarantined};
+    let m = |control_id: &str, content| message("rare", control_id, content, 1);
+    let first = append(&log, vec![m("first", "a"), Draft { verdict: Quarantined, ..m("kept", "a") }]).await;
+    let mut size = log.size(first[0].position.partition).await.unwrap();
+    let cases = [(m("first", "a"), Duplicate, 102), (m("first", "b"), Conflict, 103), (m("kept", "a"), Accepted, 103)];
+    for (round, (again, wanted, new)) in cases.into_iter().enumerate() {
+        // So many that a log may expect nothing but new ones.
+        for n in 0..100 {
+            let receipts = append(&log, vec![m(&format!("{round}-{n}"), "a")]).await;
+            assert_eq!(verdicts(&receipts), [Accepted], "round {round}");
+        }
+        let [before, after] = ["before", "after"].map(|name| m(&format!("{round}-{name}"), "a"));
+        let receipts = append(&log, vec![before, again, after]).await;
+        assert_eq!(verdicts(&receipts), [Accepted, wanted, Accepted], "round {round}");
+        assert_eq!(receipts[1].position == first[0].position, wanted == Duplicate, "round {round}");
+        size += new;
+        assert_eq!(log.size(first[0].position.partition).await.unwrap(), size, "round {round}");
+    }
+    let feeds = log.statistics().await.unwrap().feeds;
+    let counts = feeds.iter().find(|counts| counts.feed == "rare").unwrap();
+    assert_eq!((counts.accepted, counts.duplicate, counts.conflict, counts.quarantined), (308, 1, 1, 1));
+}
+
 /// The table of verdicts: what the same or another content under the same or another control id comes to.
 pub async fn verdicts_on_repeats(log: SharedLog) {
     use Verdict::{Accepted, Conflict, Duplicate, Quarantined};
