@@ -21,9 +21,9 @@ use crate::{
 
 /// A draft on its way to the writer.
 #[derive(Debug)]
-pub(crate) struct Entry<B = Body> {
+pub(crate) struct Entry {
     pub(crate) head: Head,
-    pub(crate) body: B,
+    pub(crate) body: Body,
 }
 
 /// What decides a draft.
@@ -116,16 +116,15 @@ pub(crate) type FirstReceived = HashMap<Position, i64>;
 pub(crate) const REDRIVEN: i32 = 5;
 
 impl Entry {
-    /// Seals what the caller could not seal.
-    pub(crate) fn sealed(self, vault: &Vault, slots: &HashMap<Pseudonym, u64>) -> Result<Entry<Sealed>, Cause> {
-        let body = match self.body {
-            Body::Sealed(sealed) => sealed,
+    /// What will be stored, sealed where the caller could not do it.
+    pub(crate) fn sealed(&self, vault: &Vault, slots: &HashMap<Pseudonym, u64>) -> Result<Sealed, Cause> {
+        match &self.body {
+            Body::Sealed(sealed) => Ok(sealed.clone()),
             Body::Unsealed(record, unsealed) => {
-                let slot = slots.get(&record).copied().ok_or_else(|| Cause::new("record without a key slot"))?;
-                unsealed.seal(vault, slot)?
+                let slot = slots.get(record).copied().ok_or_else(|| Cause::new("record without a key slot"))?;
+                Unsealed::clone(unsealed).seal(vault, slot)
             }
-        };
-        Ok(Entry { head: self.head, body })
+        }
     }
 }
 

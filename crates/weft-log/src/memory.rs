@@ -106,7 +106,7 @@ impl Writing for Memory {
 
     async fn store(&mut self, rows: &Rows) -> Result<Storing, Cause> {
         let mut tables = self.lock();
-        if rows.unasked && rows.messages.iter().any(|(key, ..)| tables.messages.contains_key(key)) {
+        if rows.unasked && tables.has_any(rows) {
             return Ok(Storing::Repeats);
         }
         for (position, event) in &rows.events {
@@ -151,6 +151,13 @@ impl Memory {
 }
 
 impl Tables {
+    /// Whether something is stored under a name of theirs.
+    fn has_any(&self, rows: &Rows) -> bool {
+        rows.messages.iter().any(|(key, ..)| self.messages.contains_key(key))
+            || rows.named.iter().any(|(event_id, _)| self.named.contains_key(event_id))
+            || rows.key_slots.iter().any(|(record, _)| self.key_slots.contains_key(record))
+    }
+
     fn sizes(&self) -> PerPartition<u64> {
         PerPartition::new(self.events.partitions(), |partition| {
             self.events.get(partition).map_or(0, |events| events.len() as u64)

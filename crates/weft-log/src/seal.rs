@@ -35,7 +35,7 @@ pub(crate) struct Sealed {
 }
 
 /// An event that lacks only its key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Unsealed {
     header: Header,
     /// The payload, compressed where that makes it smaller.

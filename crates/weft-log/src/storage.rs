@@ -113,14 +113,15 @@ pub(crate) struct Known {
 pub(crate) enum Storing {
     /// All of them are stored.
     Done,
-    /// None is: nobody had asked, and a message is stored under a key of theirs.
+    /// None is: nobody had asked, and something is stored under a name of theirs.
     Repeats,
 }
 
 /// The rows of one batch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
-    /// Nobody asked whether messages are stored under the keys of these: the batch is right only where none is.
+    /// Nobody asked what is stored under the keys of these messages, these names, and of these source records: the batch is right
+    /// only where nothing is.
     pub(crate) unasked: bool,
     /// Of each partition in the order of their offsets.
     pub(crate) events: Vec<(Position, Sealed)>,

@@ -26,7 +26,8 @@ use crate::{
 /// Bounds of one batch. A call is never split, so one large call may exceed them.
 const BATCH_DRAFTS_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 8 << 20;
-/// For how many batches the writer asks what is stored, after one in which something came again.
+/// For how many batches the writer asks what is stored: when it has begun, for it remembers no record yet, and after a batch in
+/// which something came again.
 const ASKING_BATCHES: u32 = 64;
 /// How often the writer lets others go first before it stores what it has.
 const YIELDS_MAX: usize = 32;
@@ -49,19 +50,37 @@ pub(crate) struct Writer<W> {
     asking: u32,
 }
 
-/// What a batch has come to, and is to be stored.
+/// Calls that are stored together, and what is known of them before storage is asked.
+struct Batch {
+    calls: Vec<Vec<Entry>>,
+    /// Those that are named for the first time.
+    feeds: Vec<(u32, String)>,
+    questions: Questions,
+    /// Key slots.
+    remembered: HashMap<Pseudonym, u64>,
+}
+
+/// What a batch comes to, if storage takes it.
 struct Attempt {
     /// Of each call.
     decided: Vec<Result<Vec<Decision>, Cause>>,
     rows: Rows,
     /// Of the new events.
     positions: Vec<Position>,
+    slots: HashMap<Pseudonym, u64>,
     sizes: PerPartition<u64>,
+    next_key_slot: u64,
 }
 
 impl<W: Writing> Writer<W> {
     pub(crate) fn new(shared: Arc<Shared>, writing: W, ends: Ends) -> Self {
-        Self { allocator: Allocator::new(Arc::clone(&shared.vault)), shared, writing, ends: Some(ends), asking: 0 }
+        Self {
+            allocator: Allocator::new(Arc::clone(&shared.vault)),
+            shared,
+            writing,
+            ends: Some(ends),
+            asking: ASKING_BATCHES,
+        }
     }
 
     /// Stores until the log is closed or dropped; what was queued before that is stored too.
@@ -116,8 +135,8 @@ impl<W: Writing> Writer<W> {
 
     /// The answer to each call, or why none of them is stored.
     ///
-    /// Hardly any message comes again. So they are taken for new, and storage refuses the batch where one is not: then they
-    /// are decided once more, on what is stored of them.
+    /// Hardly anything comes again. So all of a batch is taken for new, and storage refuses it where something is not: then it
+    /// is decided once more, on what is stored.
     async fn try_store(&mut self, calls: Vec<Vec<Entry>>) -> Result<Vec<Result<Vec<Receipt>, Cause>>, Cause> {
         let mut ends = match self.ends.take() {
             Some(ends) => ends,
@@ -125,28 +144,19 @@ impl<W: Writing> Writer<W> {
         };
         let feeds = number_feeds(&mut ends, calls.iter().flatten());
         let (questions, remembered) = batch::questions(&ends.feeds, &self.shared.keys, calls.iter().flatten());
-        let asks = self.asks(&questions);
-        let known = if asks { self.writing.find(&questions).await? } else { Known::default() };
-        let mut slots = remembered;
-        slots.extend(&known.key_slots);
-        let mut unknown = questions.records.clone();
-        unknown.retain(|record| !slots.contains_key(record));
-        let (given, next_key_slot) = self.allocator.give(unknown, ends.next_key_slot).await?;
-        slots.extend(&given);
-        // A key that is lost stops its own call only.
-        let calls: Vec<_> = calls.into_iter().map(|call| seal(&self.shared.vault, call, &slots)).collect();
-
-        let base = Rows { unasked: !asks, feeds, key_slots: given.into_iter().collect(), ..Rows::default() };
-        let mut attempt = self.decide(&calls, &ends, known, base.clone()).await?;
-        if self.writing.store(&attempt.rows).await? == Storing::Repeats {
-            self.asking = ASKING_BATCHES;
-            let known = self.writing.find(&questions).await?;
-            attempt = self.decide(&calls, &ends, known, Rows { unasked: false, ..base }).await?;
-            if self.writing.store(&attempt.rows).await? != Storing::Done {
-                return Err(Cause::new("a batch that was decided on what is stored was refused"));
+        let batch = Batch { calls, feeds, questions, remembered };
+        let mut asks = self.asking > 0;
+        self.asking = self.asking.saturating_sub(1);
+        let attempt = loop {
+            let known = if asks { Some(self.writing.find(&batch.questions).await?) } else { None };
+            let attempt = self.decide(&batch, &ends, known).await?;
+            match self.writing.store(&attempt.rows).await? {
+                Storing::Done => break attempt,
+                Storing::Repeats if asks => return Err(Cause::new("what was decided on what is stored was refused")),
+                Storing::Repeats => (asks, self.asking) = (true, ASKING_BATCHES),
             }
-        }
-        let Attempt { decided, mut rows, positions, sizes } = attempt;
+        };
+        let Attempt { decided, mut rows, positions, slots, sizes, next_key_slot } = attempt;
         self.ends = Some(Ends { sizes, next_key_slot, ..ends });
         self.shared.keys.remember(slots);
         let opened = |(_, sealed): &mut (_, Sealed)| Some((sealed.leaf, sealed.opened.take()?));
@@ -165,37 +175,39 @@ impl<W: Writing> Writer<W> {
             .collect()
     }
 
-    /// Whether a batch is not to be decided before storage has said what it knows.
-    fn asks(&mut self, questions: &Questions) -> bool {
-        let repeats = self.asking > 0;
-        self.asking = self.asking.saturating_sub(1);
-        repeats || !questions.named.is_empty() || !questions.records.is_empty()
-    }
+    /// What a batch comes to by what is known to be stored; where nobody asked, as if nothing were.
+    async fn decide(&mut self, batch: &Batch, ends: &Ends, known: Option<Known>) -> Result<Attempt, Cause> {
+        let unasked = known.is_none();
+        let known = known.unwrap_or_default();
+        let mut slots = batch.remembered.clone();
+        slots.extend(&known.key_slots);
+        let mut unknown = batch.questions.records.clone();
+        unknown.retain(|record| !slots.contains_key(record));
+        let (given, next_key_slot) = self.allocator.give(unknown, ends.next_key_slot).await?;
+        slots.extend(&given);
 
-    /// Decides sealed calls on what is known to be stored, and adds their rows to those of `rows`.
-    async fn decide(
-        &mut self,
-        calls: &[Result<Vec<Entry<Sealed>>, Cause>],
-        ends: &Ends,
-        known: Known,
-        rows: Rows,
-    ) -> Result<Attempt, Cause> {
         let mut decider = Decider::new(&self.shared.names, &ends.feeds, known);
-        let mut decided = Vec::with_capacity(calls.len());
-        for call in calls {
-            decided.push(match call {
-                Ok(entries) => {
-                    let decisions = entries.iter().map(|entry| decider.decide(&entry.head, entry.body.clone()));
+        let mut decided = Vec::with_capacity(batch.calls.len());
+        for call in &batch.calls {
+            let sealed =
+                call.iter().map(|entry| entry.sealed(&self.shared.vault, &slots)).collect::<Result<Vec<_>, _>>();
+            // A key that is lost stops its own call only.
+            decided.push(match sealed {
+                Ok(sealed) => {
+                    let entries = call.iter().zip(sealed);
+                    let decisions = entries.map(|(entry, sealed)| decider.decide(&entry.head, sealed));
                     Ok(decisions.collect::<Result<Vec<_>, _>>()?)
                 }
-                Err(cause) => Err(cause.clone()),
+                Err(cause) => Err(cause),
             });
         }
+        let (feeds, key_slots) = (batch.feeds.clone(), given.into_iter().collect());
+        let rows = Rows { unasked, feeds, key_slots, ..Rows::default() };
         let outcome = decider.finish();
         let first_received = self.first_received(&outcome).await?;
         let mut sizes = ends.sizes.clone();
         let (rows, positions) = place(&self.shared.vault, outcome, &first_received, rows, &mut sizes)?;
-        Ok(Attempt { decided, rows, positions, sizes })
+        Ok(Attempt { decided, rows, positions, slots, sizes, next_key_slot })
     }
 
     /// When the messages were received first that are accepted now, as far as the events that they were kept as can be read.
@@ -218,14 +230,6 @@ impl<W: Writing> Writer<W> {
         }
         Ok(ends)
     }
-}
-
-fn seal(vault: &Vault, call: Vec<Entry>, slots: &HashMap<Pseudonym, u64>) -> Result<Vec<Entry<Sealed>>, Cause> {
-    let mut sealed = Vec::with_capacity(call.len());
-    for entry in call {
-        sealed.push(entry.sealed(vault, slots)?);
-    }
-    Ok(sealed)
 }
 
 /// The rows of what was decided, each new event behind those that its partition has, and where that is.

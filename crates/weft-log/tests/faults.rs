@@ -400,6 +400,36 @@ async fn keys_are_made_as_records_arrive() {
     log.close().await;
 }
 
+/// Which records have a key is not remembered over a restart; a record that comes after many messages has its key all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_keeps_its_key_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).await.unwrap();
+    append(&log, 0..50).await;
+    log.close().await;
+    let log = open(dir.path()).await.unwrap();
+    for n in 100..200 {
+        append(&log, n..n + 1).await;
+    }
+    let again = [7, 200, 8, 7]
+        .into_iter()
+        .zip(0..)
+        .map(|(record, n)| suite::message("again", &n.to_string(), "content", record));
+    let receipts = log.append(again.collect()).await.unwrap();
+    assert!(receipts.iter().all(|receipt| receipt.verdict == Verdict::Accepted));
+    let stored = suite::read_all(&log, FEED.at(0)).await;
+    assert_eq!(stored.len(), 154);
+    for stored in &stored {
+        log.open(stored).await.unwrap();
+    }
+    log.close().await;
+    let options = SqliteConnectOptions::new().filename(dir.path().join("log/log.db"));
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let records: i64 = sqlx::query_scalar("SELECT count(*) FROM key_slot").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(records, 151);
+    connection.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newer_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();

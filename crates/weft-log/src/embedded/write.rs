@@ -60,9 +60,15 @@ const PREPARE_STORE: &str = concat!(
     ) AS SELECT 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0;
 
     CREATE TEMP TRIGGER store INSTEAD OF INSERT ON batch BEGIN
-        SELECT RAISE(ABORT, 'a message is stored already') FROM json_each(NEW.inbox) AS given CROSS JOIN inbox
+        SELECT RAISE(ABORT, 'message is known') FROM json_each(NEW.inbox) AS given CROSS JOIN inbox
         WHERE NEW.unasked AND inbox.feed = given.value ->> 0
             AND inbox.control_id = substr(NEW.bytes, given.value ->> 1, given.value ->> 2);
+
+        SELECT RAISE(ABORT, 'name is known') FROM json_each(NEW.event_name) AS given CROSS JOIN event_name
+        WHERE NEW.unasked AND event_name.event_id = substr(NEW.bytes, given.value ->> 0, 16);
+
+        SELECT RAISE(ABORT, 'record is known') FROM json_each(NEW.key_slot) AS given CROSS JOIN key_slot
+        WHERE NEW.unasked AND key_slot.record = substr(NEW.bytes, given.value ->> 1, 16);
     ",
     insert_events!("event_feed", "NEW.feed_first", "NEW.feed"),
     insert_events!("event_identity", "NEW.identity_first", "NEW.identity"),

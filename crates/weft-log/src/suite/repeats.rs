@@ -48,6 +48,19 @@ pub async fn a_repeat_among_many_new_is_found(log: SharedLog) {
     assert_eq!((counts.accepted, counts.duplicate, counts.conflict, counts.quarantined), (308, 1, 1, 1));
 }
 
+/// The same of a named event.
+pub async fn a_name_among_many_new_is_found(log: SharedLog) {
+    let first = append(&log, vec![named("rare", 1)]).await;
+    for n in 0..100 {
+        append(&log, vec![named(&format!("rare {n}"), 1)]).await;
+    }
+    let drafts = vec![named("rare before", 1), named("rare", 1), named("rare after", 1)];
+    let receipts = append(&log, drafts).await;
+    assert_eq!(verdicts(&receipts), [Verdict::Accepted, Verdict::Duplicate, Verdict::Accepted]);
+    assert_eq!(receipts[1].position, first[0].position);
+    assert_eq!(receipts[2].position.offset, receipts[0].position.offset + 1);
+}
+
 /// The table of verdicts: what the same or another content under the same or another control id comes to.
 pub async fn verdicts_on_repeats(log: SharedLog) {
     use Verdict::{Accepted, Conflict, Duplicate, Quarantined};
