@@ -118,7 +118,7 @@ pub(crate) enum Storing {
 }
 
 /// The rows of one batch.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Rows {
     /// Nobody asked what is stored under the keys of these messages, these names, and of these source records: the batch is right
     /// only where nothing is.
