@@ -46,10 +46,15 @@ fn check_error(error: impl std::error::Error, dir: &TempDir, wanted: Expect) {
     wanted.assert_eq(&text.replace(dir.path().to_str().unwrap(), "DIR"));
 }
 
-/// A second connection to the database, as an attacker or a failing disk has it.
-async fn sql(dir: &TempDir, text: &'static str) {
+/// A second connection to the database.
+async fn database(dir: &TempDir) -> SqliteConnection {
     let options = SqliteConnectOptions::new().filename(dir.path().join("log/log.db"));
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    SqliteConnection::connect_with(&options).await.unwrap()
+}
+
+/// Changes the database as an attacker or a failing disk does.
+async fn sql(dir: &TempDir, text: &'static str) {
+    let mut connection = database(dir).await;
     sqlx::raw_sql(text).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }
@@ -423,8 +428,7 @@ async fn a_record_keeps_its_key_over_a_restart() {
         log.open(stored).await.unwrap();
     }
     log.close().await;
-    let options = SqliteConnectOptions::new().filename(dir.path().join("log/log.db"));
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let mut connection = database(&dir).await;
     let records: i64 = sqlx::query_scalar("SELECT count(*) FROM key_slot").fetch_one(&mut connection).await.unwrap();
     assert_eq!(records, 151);
     connection.close().await.unwrap();
