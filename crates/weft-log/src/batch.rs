@@ -115,20 +115,18 @@ pub(crate) type FirstReceived = HashMap<Position, i64>;
 /// Stored in the place of a verdict: accepted when it was read again from the log, and so not counted as received.
 pub(crate) const REDRIVEN: i32 = 5;
 
-impl Entry {
-    /// What will be stored, sealed where the caller could not do it.
+impl Body {
+    /// As it is stored, sealed now where the caller could not do it.
     pub(crate) fn sealed(&self, vault: &Vault, slots: &HashMap<Pseudonym, u64>) -> Result<Sealed, Cause> {
-        match &self.body {
-            Body::Sealed(sealed) => Ok(sealed.clone()),
-            Body::Unsealed(record, unsealed) => {
+        match self {
+            Self::Sealed(sealed) => Ok(sealed.clone()),
+            Self::Unsealed(record, unsealed) => {
                 let slot = slots.get(record).copied().ok_or_else(|| Cause::new("record without a key slot"))?;
-                Unsealed::clone(unsealed).seal(vault, slot)
+                unsealed.seal(vault, slot)
             }
         }
     }
-}
 
-impl Body {
     /// About how many bytes will be stored.
     pub(crate) fn bytes(&self) -> usize {
         match self {

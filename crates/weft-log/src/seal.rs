@@ -35,23 +35,25 @@ pub(crate) struct Sealed {
 }
 
 /// An event that lacks only its key.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Unsealed {
-    header: Header,
+    /// Encoded.
+    header: Vec<u8>,
     /// The payload, compressed where that makes it smaller.
     plain: Vec<u8>,
     compression: Compression,
-    /// The payload once more, and its encoded length, where it is kept for whoever follows.
-    payload: Option<(Payload, usize)>,
+    /// The event as it is, and the encoded length of its payload, where it is kept for whoever follows.
+    event: Option<(Arc<Event>, usize)>,
 }
 
 impl Unsealed {
-    /// Does what takes longest: encodes and compresses. Keeps the payload where `keep` says so.
+    /// Does what takes longest: encodes and compresses. Keeps the event where `keep` says so.
     pub(crate) fn new(header: Header, payload: Payload, keep: bool) -> Self {
-        let encoded = payload.encode();
-        let payload = keep.then_some((payload, encoded.len()));
+        let (encoded, encoded_header) = (payload.encode(), header.encode_to_vec());
+        let bytes = encoded.len();
+        let event = keep.then(|| (Arc::new(Event { header, payload }), bytes));
         let (plain, compression) = compress(encoded);
-        Self { header, plain, compression, payload }
+        Self { header: encoded_header, plain, compression, event }
     }
 
     /// Bytes of the payload as it will be sealed; the header is a few hundred more.
@@ -60,35 +62,33 @@ impl Unsealed {
     }
 
     /// Seals with the key in `slot`.
-    pub(crate) fn seal(self, vault: &Vault, slot: u64) -> Result<Sealed, Cause> {
-        let Self { header, plain: mut ciphertext, compression, payload } = self;
-        let opened = |header| {
-            let (payload, bytes) = payload?;
-            Some(Opened { event: Arc::new(Event { header, payload }), slot, bytes })
-        };
-        let (header, opened) = (header.encode_to_vec(), opened(header));
+    pub(crate) fn seal(&self, vault: &Vault, slot: u64) -> Result<Sealed, Cause> {
         let mut nonce = [0; NONCE_BYTES];
         vault.random().fill(&mut nonce);
         let key = vault.key(slot).map_err(Cause::new)?;
         let mut associated = Vec::new();
-        associate(&mut associated, &header);
+        associate(&mut associated, &self.header);
+        let mut ciphertext = Vec::with_capacity(self.plain.len() + TAG_BYTES);
+        ciphertext.extend_from_slice(&self.plain);
         key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&associated), &mut ciphertext)
             .map_err(|_| Cause::new("payload cannot be sealed"))?;
-        let part = SealedPart { key_slot: slot, compression: compression.into(), nonce: nonce.to_vec(), ciphertext };
-        let sealed = Sealed::new(&Envelope { header, parts: vec![part], clear: Vec::new() });
-        Ok(Sealed { opened, ..sealed })
+        let sealed = Sealed::new(&self.envelope(slot, nonce, ciphertext));
+        let opened = |(event, bytes): &(Arc<Event>, usize)| Opened { event: Arc::clone(event), slot, bytes: *bytes };
+        Ok(Sealed { opened: self.event.as_ref().map(opened), ..sealed })
+    }
+
+    fn envelope(&self, key_slot: u64, nonce: [u8; NONCE_BYTES], ciphertext: Vec<u8>) -> Envelope {
+        let part = SealedPart { key_slot, compression: self.compression.into(), nonce: nonce.to_vec(), ciphertext };
+        Envelope { header: self.header.clone(), parts: vec![part], clear: Vec::new() }
     }
 }
 
 #[cfg(feature = "suite")]
 impl Unsealed {
     /// As many bytes as sealing makes, and no seal: to measure what sealing costs.
-    pub(crate) fn bare(self) -> Sealed {
-        let Self { header, plain: mut ciphertext, compression, .. } = self;
-        ciphertext.extend_from_slice(&[0; TAG_BYTES]);
-        let nonce = vec![0; NONCE_BYTES];
-        let part = SealedPart { key_slot: 0, compression: compression.into(), nonce, ciphertext };
-        let envelope = Envelope { header: header.encode_to_vec(), parts: vec![part], clear: Vec::new() };
+    pub(crate) fn bare(&self) -> Sealed {
+        let ciphertext = [&self.plain[..], &[0; TAG_BYTES]].concat();
+        let envelope = self.envelope(0, [0; NONCE_BYTES], ciphertext);
         Sealed { bytes: Bytes::from(envelope.encode_to_vec()), leaf: [0; 32], opened: None }
     }
 }
@@ -141,7 +141,8 @@ impl Sealed {
         decrypt(&key, &part, envelope.header, &mut scratch).ok_or_else(|| Cause::new("own seal does not open"))?;
         let compression = Compression::try_from(part.compression).map_err(Cause::new)?;
         change(&mut header, &Names::new(vault));
-        Unsealed { header, plain: scratch.plain, compression, payload: None }.seal(vault, part.key_slot)
+        let unsealed = Unsealed { header: header.encode_to_vec(), plain: scratch.plain, compression, event: None };
+        unsealed.seal(vault, part.key_slot)
     }
 }
 

@@ -189,8 +189,8 @@ impl<W: Writing> Writer<W> {
         let mut decider = Decider::new(&self.shared.names, &ends.feeds, known);
         let mut decided = Vec::with_capacity(batch.calls.len());
         for call in &batch.calls {
-            let sealed =
-                call.iter().map(|entry| entry.sealed(&self.shared.vault, &slots)).collect::<Result<Vec<_>, _>>();
+            let sealed = call.iter().map(|entry| entry.body.sealed(&self.shared.vault, &slots));
+            let sealed = sealed.collect::<Result<Vec<_>, _>>();
             // A key that is lost stops its own call only.
             decided.push(match sealed {
                 Ok(sealed) => {

@@ -11,7 +11,7 @@ const CORRUPT: i64 = 11;
 const NOT_A_DATABASE: i64 = 26;
 /// SQLite's extended result code for what a trigger refuses.
 const CONSTRAINT_TRIGGER: i64 = 1811;
-/// Bits of a length in [`Rows::slice`].
+/// Bits of a length in [`Array::slice`].
 const LENGTH_BITS: u32 = 28;
 
 /// The bytes that rows speak of, one after the other.
@@ -33,9 +33,9 @@ impl Blob {
 
 /// Rows of one table, as a JSON array without its end.
 #[derive(Debug, Default)]
-pub(crate) struct Rows(String);
+pub(crate) struct Array(String);
 
-impl Rows {
+impl Array {
     /// Adds a row of numbers: in SQL `value ->> 0` and so on.
     pub(crate) fn row(&mut self, numbers: &[i64]) {
         self.0.push_str(if self.0.is_empty() { "[[" } else { ",[" });

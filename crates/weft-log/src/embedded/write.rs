@@ -11,7 +11,7 @@ use weft_model::{EventId, Position, Pseudonym, Stream};
 
 use super::{
     read::{self, stream_of},
-    sql::{self, Blob, cause},
+    sql::{self, Array, Blob, cause},
 };
 use crate::{
     ReadError, Stored,
@@ -198,7 +198,7 @@ fn connected(connection: &mut Option<SqliteConnection>) -> Result<&mut SqliteCon
 /// [`FIND`] with its arguments.
 fn find(questions: &Questions) -> Query<'static, Sqlite, SqliteArguments> {
     let mut bytes = Blob::default();
-    let [mut messages, mut named, mut records] = <[sql::Rows; 3]>::default();
+    let [mut messages, mut named, mut records] = <[Array; 3]>::default();
     for key in &questions.messages {
         let start = bytes.add(&key.control_id);
         messages.row(&[key.feed.into(), start, key.control_id.len() as i64]);
@@ -209,7 +209,7 @@ fn find(questions: &Questions) -> Query<'static, Sqlite, SqliteArguments> {
     for record in &questions.records {
         records.number(bytes.add(&record.0));
     }
-    let rows = [messages, named, records].map(sql::Rows::finish);
+    let rows = [messages, named, records].map(Array::finish);
     rows.into_iter().fold(sqlx::query(FIND).bind(bytes.0), |query, rows| query.bind(rows))
 }
 
@@ -250,7 +250,7 @@ fn position(row: &SqliteRow) -> Result<Position, sqlx::Error> {
 fn store(rows: &Rows) -> Query<'static, Sqlite, SqliteArguments> {
     let mut bytes = Blob::default();
     bytes.reserve(rows.events.iter().map(|(_, event)| event.leaf.len() + event.bytes.len()).sum());
-    let mut events: [(i64, sql::Rows); 4] = Default::default();
+    let mut events: [(i64, Array); 4] = Default::default();
     for (position, event) in &rows.events {
         let [feed, identity, control, access] = &mut events;
         let (first, rows) = match position.partition.stream {
@@ -266,7 +266,7 @@ fn store(rows: &Rows) -> Query<'static, Sqlite, SqliteArguments> {
         bytes.add(&event.bytes);
         rows.slice(start, event.bytes.len());
     }
-    let [mut inbox, mut names, mut feeds, mut key_slots, mut counts] = <[sql::Rows; 5]>::default();
+    let [mut inbox, mut names, mut feeds, mut key_slots, mut counts] = <[Array; 5]>::default();
     for (key, event_id, position, verdict) in &rows.messages {
         let start = bytes.add(&key.control_id);
         bytes.add(&event_id.0);
@@ -291,7 +291,7 @@ fn store(rows: &Rows) -> Query<'static, Sqlite, SqliteArguments> {
         query = query.bind(first).bind(rows.finish());
     }
     query = query.bind(inbox.finish()).bind(rows.unasked);
-    [names, feeds, key_slots, counts].map(sql::Rows::finish).into_iter().fold(query, |query, rows| query.bind(rows))
+    [names, feeds, key_slots, counts].map(Array::finish).into_iter().fold(query, |query, rows| query.bind(rows))
 }
 
 fn number(stream: Stream) -> i64 {

@@ -30,7 +30,7 @@ use crate::{
     error::Cause,
     log::Shared,
     names::Names,
-    seal::{self, Sealed},
+    seal,
     storage::{Count, Counted, Known, MessageKey, Questions, Storage},
     writer::{Submission, collect},
 };
@@ -143,7 +143,7 @@ impl KafkaWriter {
         let mut outgoing = Vec::with_capacity(decided.new.len());
         let mut sent = Vec::with_capacity(decided.new.len());
         for new in decided.new {
-            let sealed = self.seal(new.body, &slots)?;
+            let sealed = new.body.sealed(&self.shared.vault, &slots)?;
             let sealed = match &new.message {
                 Some(message) => sealed.decided(&self.shared.vault, message, &first_received)?,
                 None => sealed,
@@ -289,16 +289,6 @@ impl KafkaWriter {
         let Some(feed) = self.feeds.get(feed) else { return false };
         let others = known.messages.get(&MessageKey::new(*feed, control_id, head.event_id));
         others.is_some_and(|others| batch::is_read_otherwise(others, head, *offer, &self.shared.names))
-    }
-
-    fn seal(&self, body: Body, slots: &HashMap<Pseudonym, u64>) -> Result<Sealed, Cause> {
-        match body {
-            Body::Sealed(sealed) => Ok(sealed),
-            Body::Unsealed(record, unsealed) => {
-                let slot = slots.get(&record).copied().ok_or_else(|| Cause::new("record without a key slot"))?;
-                unsealed.seal(&self.shared.vault, slot)
-            }
-        }
     }
 }
 
