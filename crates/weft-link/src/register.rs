@@ -166,6 +166,14 @@ impl Register {
         self.taken = taken;
     }
 
+    /// Takes back that the events at `offset` and after it were taken in there: they lie elsewhere, and will be taken in again. Where
+    /// records were placed by them stays until then.
+    pub fn take_back_from(&mut self, offset: u64) {
+        let apart: Vec<u64> = self.apart.range(offset..).map(|(decided_at, _)| *decided_at).collect();
+        apart.into_iter().for_each(|decided_at| self.lift(decided_at));
+        self.taken = self.taken.min(offset);
+    }
+
     /// True where a steward has said whose the record is.
     #[must_use]
     pub fn is_held(&self, record: Pseudonym) -> bool {

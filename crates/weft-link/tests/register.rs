@@ -346,3 +346,30 @@ fn supersessions_never_go_round() {
     assert_eq!(linker.register.holders(other.parse_number()), [record(1), record(2)]);
     assert_eq!(linker.person(2), linker.person(1));
 }
+
+#[test]
+fn what_is_taken_back_is_lifted_where_it_lies_in_the_end() {
+    let mut linker = Linker::default();
+    for n in [1, 2] {
+        linker.hear(n, ANN);
+    }
+    let person = first_person(record(1));
+    let unlinked = Payload::RecordsUnlinked(RecordsUnlinked {
+        record_pseudonym: record(2).to_vec(),
+        other_pseudonym: record(1).to_vec(),
+        ..RecordsUnlinked::default()
+    });
+    // Taken in before it is stored, where it would lie next; a steward's decision takes that place.
+    let presumed = linker.stream.len() as u64;
+    linker.register.take(presumed, Some(record(2)), &unlinked).unwrap();
+    assert!(linker.register.is_apart(record(2), person));
+    linker.register.take_back_from(presumed);
+    assert_eq!(linker.register.taken(), presumed);
+    assert!(!linker.register.is_apart(record(2), person));
+    linker.decide(&[(1, person)], &[], &[], &[]);
+    let lies_at = linker.stream.len() as u64;
+    linker.take(Some(record(2)), unlinked);
+    assert!(linker.register.is_apart(record(2), person));
+    linker.decide(&[], &[], &[], &[lies_at]);
+    assert!(!linker.register.is_apart(record(2), person));
+}

@@ -27,13 +27,15 @@ use anyhow::Context;
 use futures::future::select_all;
 use prost::Message;
 use tokio::{
+    runtime::{Handle, RuntimeFlavor},
     sync::watch,
+    task::block_in_place,
     time::{Instant, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::warn;
 use weft_link::{Model, TOGETHER};
-use weft_log::{AppendError, Draft, OpenError, ReadError, ReadLimit, SharedLog, VaultError};
+use weft_log::{AppendError, Draft, OpenError, ReadError, ReadLimit, Receipt, SharedLog, VaultError};
 use weft_model::{Clock, Cut, Event, Partition, Payload, Position, Stream, proto::event::Demographics};
 use weft_readmodel::ReadModel;
 use weft_translate::Profile;
@@ -54,14 +56,23 @@ pub(crate) struct Linker {
     next: BTreeMap<Partition, u64>,
     /// Next offset of the identity stream.
     next_identity: u64,
+    /// Decisions came to lie elsewhere than was presumed when they were taken in: what follows [`Self::next_identity`] is to be
+    /// taken in as the log has it.
+    is_astray: bool,
     /// How many messages have been decided on, told to whoever waits for it.
     place: watch::Sender<u64>,
     /// On which messages are looked ahead at.
     threads: usize,
-    /// From which offset on: the page after a full one, read while the decisions on that were appended.
-    read_ahead: BTreeMap<Partition, (u64, Page)>,
 }
 
+/// Decisions that are being appended.
+struct Sent {
+    drafts: Arc<Vec<Draft>>,
+    appending: AbortOnDropHandle<anyhow::Result<Vec<Receipt>>>,
+}
+
+/// Pages of a partition that a linker which is behind decides on before it looks at what else there is.
+const PAGES_TOGETHER: usize = 16;
 /// How often the linker's place is stored. After a crash it decides again from there, which adds nothing.
 const STORE_PLACE_EVERY: Duration = Duration::from_secs(1);
 /// From one page to the next, at least, unless the first was full: decisions that are appended together share a commit.
@@ -88,9 +99,18 @@ impl Linker {
         let deciding =
             Deciding::new(Model::shipped().context("the model that ships")?, move |record| names.pseudonym(record));
         let snapshot = model.linking_snapshot(&Cut(next.clone())).await?;
-        let (demo, threads) = (HashMap::new(), ahead::threads());
-        let read_ahead = BTreeMap::new();
-        let mut linker = Self { log, model, clock, deciding, demo, next, next_identity: 0, place, threads, read_ahead };
+        let mut linker = Self {
+            log,
+            model,
+            clock,
+            deciding,
+            demo: HashMap::new(),
+            next,
+            next_identity: 0,
+            is_astray: false,
+            place,
+            threads: ahead::threads(),
+        };
         let identity_size = snapshot.cut.size(Stream::Identity.partition(0));
         for (offset, ruling) in &snapshot.rulings {
             // Before the records, whose numbers a supersession changes.
@@ -155,7 +175,6 @@ impl Linker {
                 full |= self.take_feed(partition).await?;
             }
             not_before = Instant::now() + if full { Duration::ZERO } else { READ_EVERY };
-            self.place.send_replace(self.messages());
             if stored_at.elapsed() >= STORE_PLACE_EVERY {
                 self.store_place().await;
                 stored_at = Instant::now();
@@ -177,13 +196,28 @@ impl Linker {
         self.next.values().sum()
     }
 
-    /// Decides on a page of messages; true where the page was full.
+    /// Decides on what comes next of a partition; true where there is more. A linker that is behind reads and decides on a page
+    /// while the decisions on the one before are appended: those it knows already, and takes for appended next to each other. Where
+    /// they were not, for somebody else has appended too, it does not go on before it has [taken that in](Self::take_identity).
     async fn take_feed(&mut self, partition: Partition) -> anyhow::Result<bool> {
-        let next = self.next.get(&partition).copied().unwrap_or(0);
-        let page = match self.read_ahead.remove(&partition).filter(|(from, _)| *from == next) {
-            Some((_, page)) => page,
-            None => self.page(partition.at(next)).await?,
-        };
+        let mut next = self.next.get(&partition).copied().unwrap_or(0);
+        let (mut full, mut sent) = (true, None);
+        for _ in 0..PAGES_TOGETHER {
+            let page = self.page(partition.at(next)).await?;
+            full = page.next - next >= ReadLimit::PAGE.events as u64;
+            let drafts = self.decide_on(&page, full).await?;
+            self.settle(sent.take(), partition.at(next)).await?;
+            sent = self.send(drafts);
+            next = page.next;
+            if !full || self.is_astray {
+                break;
+            }
+        }
+        self.settle(sent, partition.at(next)).await?;
+        Ok(full)
+    }
+
+    async fn decide_on(&mut self, page: &Page, full: bool) -> anyhow::Result<Vec<Draft>> {
         let mut messages = Vec::with_capacity(page.events.len());
         for (position, event) in &page.events {
             if let Some((_, message)) = accepted(event) {
@@ -191,20 +225,7 @@ impl Linker {
                 messages.push(Arrived::new(*position, event, demo));
             }
         }
-        let is_full = page.next - next >= ReadLimit::PAGE.events as u64;
-        if is_full {
-            let drafts = self.decide_ahead(&mut messages)?;
-            let (log, next) = (self.log.clone(), page.next);
-            let (appended, ahead) = tokio::join!(self.append(drafts), open_page(&log, partition.at(next), u64::MAX));
-            appended?;
-            // What cannot be read now is read in its turn, and waited for.
-            self.read_ahead.extend(ahead.ok().filter(|page| page.next > next).map(|page| (partition, (next, page))));
-        } else {
-            let drafts = self.decide(&mut messages)?;
-            self.append(drafts).await?;
-        }
-        self.next.insert(partition, page.next);
-        Ok(is_full)
+        if full { at_length(|| self.decide_ahead(&mut messages)) } else { self.decide(&mut messages) }
     }
 
     fn decide(&mut self, messages: &mut [Arrived<'_>]) -> anyhow::Result<Vec<Draft>> {
@@ -236,7 +257,13 @@ impl Linker {
     /// Takes in what others have appended to the identity stream, and appends what that makes necessary.
     async fn take_identity(&mut self) -> anyhow::Result<()> {
         let identity = Stream::Identity.partition(0);
-        while self.next_identity < self.size(identity).await? {
+        loop {
+            if std::mem::take(&mut self.is_astray) {
+                self.deciding.register.take_back_from(self.next_identity);
+            }
+            if self.next_identity >= self.size(identity).await? {
+                return Ok(());
+            }
             let page = self.page(identity.at(self.next_identity)).await?;
             let mut drafts = Vec::new();
             for (position, event) in &page.events {
@@ -247,7 +274,6 @@ impl Linker {
             self.next_identity = page.next;
             self.append(drafts).await?;
         }
-        Ok(())
     }
 
     /// What comes next. While log or keys are away it is waited for: to be loaded again takes long where there are many people.
@@ -260,26 +286,44 @@ impl Linker {
         patiently(|| async move { Ok(log.size(partition).await?) }).await
     }
 
-    /// Appends decisions; a log that cannot store now is waited for. Where all of them are new and nothing else was
-    /// stored meanwhile, the log says what was taken in when they were made. Else it is read again, in its order. What was
-    /// decided before, in an earlier life that came further, stands as it was stored then, and is not decided again.
     async fn append(&mut self, drafts: Vec<Draft>) -> anyhow::Result<()> {
-        if drafts.is_empty() {
-            return Ok(());
-        }
-        let log = &self.log;
-        let receipts = patiently(|| async { Ok(log.append(drafts.clone()).await?) }).await?;
+        let sent = self.send(drafts);
+        self.appended(sent).await
+    }
+
+    /// Appends decisions, beside whatever is done next; a log that cannot store now is waited for. They end with the linker.
+    fn send(&self, drafts: Vec<Draft>) -> Option<Sent> {
+        let (log, drafts) = (self.log.clone(), Arc::new(drafts));
+        let sent = drafts.clone();
+        let append = async move { patiently(|| async { Ok(log.append(sent.to_vec()).await?) }).await };
+        (!drafts.is_empty()).then(|| Sent { drafts, appending: AbortOnDropHandle::new(tokio::spawn(append)) })
+    }
+
+    /// The same for what was decided on messages before `place`: they are done with then.
+    async fn settle(&mut self, sent: Option<Sent>, place: Position) -> anyhow::Result<()> {
+        self.appended(sent).await?;
+        self.next.insert(place.partition, place.offset);
+        self.place.send_replace(self.messages());
+        Ok(())
+    }
+
+    /// Waits until decisions are appended. Where all of them are new and nothing else was stored meanwhile, the log says what was
+    /// taken in when they were made. Else it is to be read again, in its order. What was decided before, in an earlier life that
+    /// came further, stands as it was stored then, and is not decided again.
+    async fn appended(&mut self, sent: Option<Sent>) -> anyhow::Result<()> {
+        let Some(Sent { drafts, appending }) = sent else { return Ok(()) };
+        let receipts = appending.await.context("appending decisions")??;
         let mut expected = self.next_identity;
         for (draft, receipt) in drafts.iter().zip(&receipts) {
-            if receipt.position.offset == expected {
-                expected += 1;
-            } else if receipt.position.offset < self.next_identity {
+            self.is_astray |= receipt.position.offset != expected;
+            if receipt.position.offset < self.next_identity {
                 self.deciding.forget(&draft.payload);
-            } else {
-                return Ok(());
             }
+            expected += 1;
         }
-        self.next_identity = expected;
+        if !self.is_astray {
+            self.next_identity = expected;
+        }
         Ok(())
     }
 
@@ -358,6 +402,14 @@ impl Linker {
             next = page.next;
         }
         Ok(())
+    }
+}
+
+/// Does what takes long and waits for nothing, while other tasks go on.
+fn at_length<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(work),
+        _ => work(),
     }
 }
 

@@ -78,6 +78,8 @@ struct Redo<'a> {
     pages: HashMap<Partition, VecDeque<EventAt>>,
     /// Events of others that the linker had not taken in yet.
     waiting: VecDeque<EventAt>,
+    /// Its own that lie behind the first of those.
+    behind: Vec<EventAt>,
     /// By offset: those that it has taken in, and that may have made it decide.
     asking: BTreeMap<u64, Payload>,
     /// The decision last come to was made with the normaliser and the frequencies that this program has.
@@ -100,6 +102,7 @@ impl<'a> Redo<'a> {
             next: feeds.map(|partition| (partition, 0)).collect(),
             pages: HashMap::new(),
             waiting: VecDeque::new(),
+            behind: Vec::new(),
             asking: BTreeMap::new(),
             is_ours: true,
             demo: HashMap::new(),
@@ -152,8 +155,8 @@ impl<'a> Redo<'a> {
 
     /// Comes to `cause`, of which the log has these decisions.
     async fn caused(&mut self, cause: Position, events: Vec<EventAt>) -> anyhow::Result<()> {
-        if let Some(known) = events.iter().find_map(|(_, event)| identity_known(&event.payload)) {
-            self.take_waiting(known)?;
+        if let Some((at, known)) = known_to(&events) {
+            self.take_known(at, known)?;
         }
         if let Some(ours) = events.iter().find_map(|(_, event)| is_ours(&event.payload)) {
             self.is_ours = ours;
@@ -167,13 +170,16 @@ impl<'a> Redo<'a> {
         if cause.partition.stream == Stream::Identity {
             // A steward's: the linker had it, whatever else it knew.
             self.take_waiting(cause.offset + 1)?;
+        }
+        let presumed = self.deciding.register.taken();
+        if cause.partition.stream == Stream::Identity {
             if let Some(payload) = self.asking.remove(&cause.offset).filter(|_| self.compares) {
                 let made: Vec<Payload> =
                     self.deciding.answer(&payload)?.into_iter().map(|decided| plain(decided.payload)).collect();
                 self.remember(cause, &made);
                 self.compare(cause, &made, &events);
             }
-            return self.stand(events);
+            return self.stand(events, presumed);
         }
         while let Some((position, event)) = self.message(cause.partition, cause.offset + 1).await? {
             let made = self.hear(&event).await?;
@@ -184,14 +190,19 @@ impl<'a> Redo<'a> {
                 self.compare(position, &made, &[]);
             }
         }
-        self.stand(events)
+        self.stand(events, presumed)
     }
 
-    /// What the log says was decided counts, also where it differs: one difference does not make others.
-    fn stand(&mut self, events: Vec<EventAt>) -> anyhow::Result<()> {
+    /// What the log says was decided counts, also where it differs: one difference does not make others. What was decided again
+    /// was taken in from offset `presumed` on.
+    fn stand(&mut self, events: Vec<EventAt>, presumed: u64) -> anyhow::Result<()> {
         if self.compares {
+            self.deciding.register.take_back_from(presumed);
             for (position, event) in &events {
                 self.deciding.take(position.offset, event)?;
+            }
+            if !self.waiting.is_empty() {
+                self.behind.extend(events);
             }
         }
         Ok(())
@@ -223,25 +234,53 @@ impl<'a> Redo<'a> {
         }
     }
 
-    /// Takes in what others had appended before offset `known`.
+    /// Takes in what the linker had taken in of others when it made the decision at offset `at`, which then were `known` events
+    /// with its own. It presumes that its decisions come to lie behind what it knows: as many as lie between, it did not know.
+    fn take_known(&mut self, at: u64, known: u64) -> anyhow::Result<()> {
+        let unknown = usize::try_from(at.saturating_sub(known))?;
+        let before = self.waiting.iter().take_while(|(position, _)| position.offset < at).count();
+        match before.checked_sub(unknown + 1).and_then(|last| self.waiting.get(last)) {
+            Some((last, _)) => self.take_waiting(last.offset + 1),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in what others had appended before offset `known`, and, as the linker did, once more what it had decided since: in
+    /// the order of the log.
     fn take_waiting(&mut self, known: u64) -> anyhow::Result<()> {
-        while self.waiting.front().is_some_and(|(position, _)| position.offset < known) {
-            let Some((position, event)) = self.waiting.pop_front() else { break };
-            if let Payload::LinkModelSwitched(switched) = &event.payload
-                && let Some(model) = super::deciding::model_in(switched)
-            {
-                self.models.insert(model.name.clone(), model);
+        let came = self.waiting.iter().take_while(|(position, _)| position.offset < known).count();
+        if came == 0 {
+            return Ok(());
+        }
+        let mut events: Vec<EventAt> = self.waiting.drain(..came).chain(self.behind.iter().cloned()).collect();
+        events.sort_unstable_by_key(|(position, _)| position.offset);
+        if self.waiting.is_empty() {
+            self.behind.clear();
+        }
+        for (position, event) in events {
+            match event.header.cause {
+                Some(_) => self.deciding.take(position.offset, &event)?,
+                None => self.take_others(position, &event)?,
             }
-            let model = self.deciding.model.clone();
-            self.deciding.take(position.offset, &event)?;
-            if Deciding::wants_answer(&event.payload) {
-                self.asking.insert(position.offset, event.payload.clone());
-            }
-            if !self.compares {
-                // The model is the one that is asked about, and what the linker made of it is not in the log that it has.
-                self.deciding.model = model;
-                self.deciding.answer(&event.payload)?;
-            }
+        }
+        Ok(())
+    }
+
+    fn take_others(&mut self, position: Position, event: &Event) -> anyhow::Result<()> {
+        if let Payload::LinkModelSwitched(switched) = &event.payload
+            && let Some(model) = super::deciding::model_in(switched)
+        {
+            self.models.insert(model.name.clone(), model);
+        }
+        let model = self.deciding.model.clone();
+        self.deciding.take(position.offset, event)?;
+        if Deciding::wants_answer(&event.payload) {
+            self.asking.insert(position.offset, event.payload.clone());
+        }
+        if !self.compares {
+            // The model is the one that is asked about, and what the linker made of it is not in the log that it has.
+            self.deciding.model = model;
+            self.deciding.answer(&event.payload)?;
         }
         Ok(())
     }
@@ -300,13 +339,25 @@ fn plain(mut payload: Payload) -> Payload {
     payload
 }
 
-fn identity_known(payload: &Payload) -> Option<u64> {
-    match payload {
-        Payload::RecordLinked(linked) => Some(linked.identity_known),
-        Payload::PersonsMerged(merged) => Some(merged.identity_known),
-        Payload::ReviewAsked(asked) => asked.decision.as_ref().map(|decision| decision.identity_known),
-        _ => None,
+/// Where the decisions of one cause lie, and how many events the linker had taken in when it came to that.
+fn known_to(events: &[EventAt]) -> Option<(u64, u64)> {
+    let (at, _) = events.first()?;
+    let mut taken_since = 0;
+    for (_, event) in events {
+        let known = match &event.payload {
+            Payload::RecordLinked(linked) => linked.identity_known,
+            Payload::PersonsMerged(merged) => merged.identity_known,
+            Payload::ReviewAsked(asked) => asked.decision.as_ref()?.identity_known,
+            // Decided with what comes after it.
+            Payload::NhsNumberFrozen(_) => continue,
+            _ => {
+                taken_since += 1;
+                continue;
+            }
+        };
+        return Some((at.offset, known.saturating_sub(taken_since)));
     }
+    None
 }
 
 /// Whether a decision was made with the normaliser and the frequencies that this program has; `None` for what does not say.

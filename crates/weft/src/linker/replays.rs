@@ -3,7 +3,7 @@
 //!
 //! All parts are real: the log on disk, the linker's role, the projector, the read model that the snapshot is taken from.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use weft_link::{Model, NORMALISER};
 use weft_log::{Draft, EmbeddedLog, OpenOptions, Same, SharedLog, Vault};
 use weft_model::{
-    Clock, Cut, Event, Payload, Position, SourceRecordId, Stream, Verdict, When,
-    proto::event::{Demographics, FeedRegistered, Merge, MessageReceived},
+    Clock, Cut, Event, Payload, PersonId, Position, SourceRecordId, Stream, Verdict, When,
+    proto::event::{Demographics, FeedRegistered, Merge, MessageReceived, Placed, StewardDecided, StewardDecision},
 };
 use weft_readmodel::{ProjectOptions, ReadModel, Repeats};
 use weft_synth::Linkage;
@@ -157,6 +157,10 @@ fn messages() -> Vec<Draft> {
     drafts
 }
 
+fn id(n: usize) -> SourceRecordId {
+    SourceRecordId { organisation: "RYJ".to_owned(), system: "MRN".to_owned(), value: format!("{n:05}") }
+}
+
 enum Sent {
     Now,
     /// Before anything else was.
@@ -166,11 +170,6 @@ enum Sent {
 }
 
 fn send(drafts: &mut Vec<Draft>, n: usize, said: &Demographics, sent: Sent) {
-    let id = |n: usize| SourceRecordId {
-        organisation: "RYJ".to_owned(),
-        system: "MRN".to_owned(),
-        value: format!("{n:05}"),
-    };
     let after_us = if matches!(sent, Sent::Before) { 0 } else { 1 + drafts.len() as i64 };
     let merge = match sent {
         Sent::Merging(retired) => Some(Merge { retired: Some(id(retired)), ..Merge::default() }),
@@ -211,6 +210,52 @@ async fn replays_on_one_thread_and_on_two_and_from_a_snapshot_and_the_tail_decid
     for (n, stream) in streams.iter().enumerate() {
         let differs = stream.iter().zip(first).position(|(one, other)| one != other);
         assert_eq!((n, differs, stream.len()), (n, None, first.len()));
+    }
+}
+
+/// Somebody else appends while decisions are on their way: they come to lie elsewhere than the linker presumed, and what was
+/// said first was not known to them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stewards_say_while_the_linker_catches_up_is_taken_in_and_decides_the_same_again() {
+    let keys = tempfile::tempdir().unwrap();
+    Vault::create(keys.path(), &SystemRandom).unwrap();
+    let site = Site::new(keys.path()).await;
+    let messages = messages();
+    site.append(&messages).await;
+    let (log, ids) = (site.log.clone(), messages.len());
+    let stewards = tokio::spawn(async move {
+        for n in 0.. {
+            log.append(vec![placed(&log, n, n * 7919 % ids)]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    });
+    site.link(2).await;
+    stewards.abort();
+    let _ = stewards.await;
+    let events = site.identity().await;
+    let said = events.iter().filter(|event| matches!(event.payload, Payload::StewardDecided(_))).count();
+    assert!(said > 5 && events.len() > PEOPLE, "{said} of {}", events.len());
+    let report = verify(&site.log, Model::shipped().unwrap()).await.unwrap();
+    assert_eq!((report.different, report.undecided), (vec![], 0));
+}
+
+/// A steward says that a record is somebody of their own.
+fn placed(log: &SharedLog, n: usize, record: usize) -> Draft {
+    let record = log.pseudonym(&id(record));
+    let placed =
+        Placed { record: record.to_vec(), person: PersonId::started_by(record).to_vec(), previous: Vec::new() };
+    let decided = StewardDecided {
+        decision: StewardDecision::Split.into(),
+        placed: vec![placed],
+        settled: vec![record.to_vec()],
+        ..StewardDecided::default()
+    };
+    Draft {
+        same: Same::Name(n.to_be_bytes().to_vec()),
+        feed: String::new(),
+        verdict: Verdict::Unspecified,
+        payload: Payload::StewardDecided(decided),
+        ..draft("", MessageReceived::default())
     }
 }
 
