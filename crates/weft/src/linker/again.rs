@@ -88,8 +88,8 @@ mod tests {
         sync::Mutex,
     };
 
-    use weft_log::{Draft, EmbeddedLog, OpenOptions, Same, Vault};
-    use weft_model::{Payload, SourceRecordId, Verdict, proto::event::MessageReceived};
+    use weft_log::{Draft, EmbeddedLog, OpenOptions, ReadLimit, Same, Vault};
+    use weft_model::{Payload, SourceRecordId, Stream, Verdict, proto::event::MessageReceived};
 
     use super::*;
     use crate::system::SystemRandom;
@@ -147,6 +147,16 @@ mod tests {
     /// The log and its keys are real; one key is damaged, and mended later.
     #[tokio::test]
     async fn a_key_that_stays_damaged_is_said_once_and_linking_goes_on_when_it_is_mended() {
+        damage_and_mend(0).await;
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_a_damaged_key_is_linked_also_where_the_linker_is_behind() {
+        damage_and_mend(3 * ReadLimit::PAGE.events).await;
+    }
+
+    /// The key of the message after so many.
+    async fn damage_and_mend(before: usize) {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false);
@@ -154,13 +164,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         Vault::create(&dir.path().join("keys"), &SystemRandom).unwrap();
         let log = open(dir.path()).await;
-        log.append(vec![message("1")]).await.unwrap();
+        log.append((0..=before).map(|n| message(&n.to_string())).collect()).await.unwrap();
         log.close().await;
-        // The slot of the first record, which a new vault has not read yet.
+        // The slot of the last record, which a new vault has not read yet; the first record's is the third.
         let keys = dir.path().join("keys/keys");
         let good = fs::read(&keys).unwrap();
         let mut damaged = good.clone();
-        damaged[2 * 64 + 20] ^= 1;
+        damaged[(2 + before) * 64 + 20] ^= 1;
         fs::write(&keys, damaged).unwrap();
 
         let log = open(dir.path()).await;
@@ -170,8 +180,9 @@ mod tests {
         let linking = tokio::spawn(run(log.clone(), model, place, shutdown.clone()));
         lines.wait("still nothing can be linked", 2).await;
         assert_eq!(lines.count("nothing can be linked now"), 1);
+        assert_eq!(log.size(Stream::Identity.partition(0)).await.unwrap(), before as u64);
         fs::write(&keys, good).unwrap();
-        reached.wait_for(|at| *at == 1).await.unwrap();
+        reached.wait_for(|at| *at > before as u64).await.unwrap();
         lines.wait("linking goes on", 1).await;
         shutdown.cancel();
         linking.await.unwrap().unwrap();

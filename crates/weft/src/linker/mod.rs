@@ -29,7 +29,7 @@ use prost::Message;
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::watch,
-    task::block_in_place,
+    task::{block_in_place, yield_now},
     time::{Instant, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -196,22 +196,29 @@ impl Linker {
         self.next.values().sum()
     }
 
-    /// Decides on what comes next of a partition; true where there is more. A linker that is behind reads and decides on a page
-    /// while the decisions on the one before are appended: those it knows already, and takes for appended next to each other. Where
-    /// they were not, for somebody else has appended too, it does not go on before it has [taken that in](Self::take_identity).
+    /// Decides on what comes next of a partition; true where there is more. A linker that is behind decides on a page while the
+    /// next one is read and the decisions on the one before are appended: those it knows already, and takes for appended next to
+    /// each other. Where they were not, for somebody else has appended too, it does not go on before it has
+    /// [taken that in](Self::take_identity).
     async fn take_feed(&mut self, partition: Partition) -> anyhow::Result<bool> {
         let mut next = self.next.get(&partition).copied().unwrap_or(0);
         let (mut full, mut sent) = (true, None);
-        for _ in 0..PAGES_TOGETHER {
-            let page = self.page(partition.at(next)).await?;
-            full = page.next - next >= ReadLimit::PAGE.events as u64;
-            let drafts = self.decide_on(&page, full).await?;
-            self.settle(sent.take(), partition.at(next)).await?;
-            sent = self.send(drafts);
-            next = page.next;
-            if !full || self.is_astray {
-                break;
-            }
+        let mut page = self.page(partition.at(next)).await?;
+        for left in (0..PAGES_TOGETHER).rev() {
+            let (start, end) = (next, page.next);
+            full = end - start >= ReadLimit::PAGE.events as u64;
+            let reading = (full && left > 0).then(|| self.read_on(partition.at(end)));
+            let drafts = self.decide_on(&page, full).await;
+            self.settle(sent.take(), partition.at(start)).await?;
+            (sent, next) = (self.send(drafts?), end);
+            page = match reading {
+                Some(reading) if !self.is_astray => match reading.await.context("reading on")? {
+                    Ok(page) => page,
+                    // What cannot be read now is read in its turn: what was decided before it is appended first.
+                    Err(_) => break,
+                },
+                _ => break,
+            };
         }
         self.settle(sent, partition.at(next)).await?;
         Ok(full)
@@ -279,6 +286,12 @@ impl Linker {
     /// What comes next. While log or keys are away it is waited for: to be loaded again takes long where there are many people.
     async fn page(&self, from: Position) -> anyhow::Result<Page> {
         patiently(|| open_page(&self.log, from, u64::MAX)).await
+    }
+
+    /// The same, read beside whatever is done next.
+    fn read_on(&self, from: Position) -> AbortOnDropHandle<anyhow::Result<Page>> {
+        let log = self.log.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move { patiently(|| open_page(&log, from, u64::MAX)).await }))
     }
 
     async fn size(&self, partition: Partition) -> anyhow::Result<u64> {
@@ -443,11 +456,18 @@ pub(crate) struct Page {
     pub(crate) next: u64,
 }
 
+/// Events that are opened before other tasks have their turn.
+const OPENED_AT_ONCE: usize = 32;
+
 /// Reads and opens events from `from` on, before `to`. A shredded event has nothing to decide on and is passed over.
 pub(crate) async fn open_page(log: &SharedLog, from: Position, to: u64) -> anyhow::Result<Page> {
     let stored = log.read(from, ReadLimit::PAGE).await?;
     let mut page = Page { events: Vec::with_capacity(stored.len()), next: from.offset };
-    for stored in stored.iter().take_while(|s| s.position.offset < to) {
+    for (n, stored) in stored.iter().take_while(|s| s.position.offset < to).enumerate() {
+        // A whole page takes long, and nothing in it waits.
+        if n % OPENED_AT_ONCE == OPENED_AT_ONCE - 1 {
+            yield_now().await;
+        }
         match log.open(stored).await {
             Ok(event) => page.events.push((stored.position, event)),
             Err(OpenError::Shredded { .. }) => {}
