@@ -29,7 +29,7 @@ use prost::Message;
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::watch,
-    task::{block_in_place, yield_now},
+    task::{block_in_place, coop::consume_budget},
     time::{Instant, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -304,20 +304,16 @@ impl Linker {
         self.appended(sent).await
     }
 
-    /// Appends decisions, beside whatever is done next; a log that cannot store now is waited for. They end with the linker.
+    /// Appends decisions, if there are any, beside whatever is done next; a log that cannot store now is waited for. It ends with
+    /// the linker.
     fn send(&self, drafts: Vec<Draft>) -> Option<Sent> {
+        if drafts.is_empty() {
+            return None;
+        }
         let (log, drafts) = (self.log.clone(), Arc::new(drafts));
         let sent = drafts.clone();
         let append = async move { patiently(|| async { Ok(log.append(sent.to_vec()).await?) }).await };
-        (!drafts.is_empty()).then(|| Sent { drafts, appending: AbortOnDropHandle::new(tokio::spawn(append)) })
-    }
-
-    /// The same for what was decided on messages before `place`: they are done with then.
-    async fn settle(&mut self, sent: Option<Sent>, place: Position) -> anyhow::Result<()> {
-        self.appended(sent).await?;
-        self.next.insert(place.partition, place.offset);
-        self.place.send_replace(self.messages());
-        Ok(())
+        Some(Sent { drafts, appending: AbortOnDropHandle::new(tokio::spawn(append)) })
     }
 
     /// Waits until decisions are appended. Where all of them are new and nothing else was stored meanwhile, the log says what was
@@ -337,6 +333,15 @@ impl Linker {
         if !self.is_astray {
             self.next_identity = expected;
         }
+        Ok(())
+    }
+
+    /// Waits until the decisions on all messages before `place` are appended: they are done with then.
+    async fn settle(&mut self, sent: Option<Sent>, place: Position) -> anyhow::Result<()> {
+        self.appended(sent).await?;
+        self.next.insert(place.partition, place.offset);
+        let messages = self.messages();
+        self.place.send_if_modified(|told| std::mem::replace(told, messages) != messages);
         Ok(())
     }
 
@@ -456,18 +461,13 @@ pub(crate) struct Page {
     pub(crate) next: u64,
 }
 
-/// Events that are opened before other tasks have their turn.
-const OPENED_AT_ONCE: usize = 32;
-
 /// Reads and opens events from `from` on, before `to`. A shredded event has nothing to decide on and is passed over.
 pub(crate) async fn open_page(log: &SharedLog, from: Position, to: u64) -> anyhow::Result<Page> {
     let stored = log.read(from, ReadLimit::PAGE).await?;
     let mut page = Page { events: Vec::with_capacity(stored.len()), next: from.offset };
-    for (n, stored) in stored.iter().take_while(|s| s.position.offset < to).enumerate() {
-        // A whole page takes long, and nothing in it waits.
-        if n % OPENED_AT_ONCE == OPENED_AT_ONCE - 1 {
-            yield_now().await;
-        }
+    for stored in stored.iter().take_while(|s| s.position.offset < to) {
+        // A whole page takes long, and nothing in it waits: other tasks have their turn.
+        consume_budget().await;
         match log.open(stored).await {
             Ok(event) => page.events.push((stored.position, event)),
             Err(OpenError::Shredded { .. }) => {}

@@ -141,7 +141,7 @@ impl<'a> Redo<'a> {
         if let Some((cause, events)) = held {
             self.caused(cause, events).await?;
         }
-        self.take_waiting(u64::MAX)?;
+        self.take_waiting(self.waiting.len())?;
         for partition in self.next.keys().copied().collect::<Vec<_>>() {
             let end = self.log.size(partition).await?;
             while let Some((position, event)) = self.message(partition, end).await? {
@@ -167,30 +167,41 @@ impl<'a> Redo<'a> {
         {
             self.deciding.model = model.clone();
         }
-        if cause.partition.stream == Stream::Identity {
-            // A steward's: the linker had it, whatever else it knew.
-            self.take_waiting(cause.offset + 1)?;
+        let is_steward_s = cause.partition.stream == Stream::Identity;
+        if is_steward_s {
+            // The linker had it, whatever else it knew.
+            self.take_waiting(self.waiting_before(cause.offset + 1))?;
         }
         let presumed = self.deciding.register.taken();
-        if cause.partition.stream == Stream::Identity {
-            if let Some(payload) = self.asking.remove(&cause.offset).filter(|_| self.compares) {
-                let made: Vec<Payload> =
-                    self.deciding.answer(&payload)?.into_iter().map(|decided| plain(decided.payload)).collect();
-                self.remember(cause, &made);
-                self.compare(cause, &made, &events);
-            }
-            return self.stand(events, presumed);
+        if is_steward_s {
+            self.answer_again(cause, &events)?;
+        } else {
+            self.hear_again(cause, &events).await?;
         }
+        self.stand(events, presumed)
+    }
+
+    fn answer_again(&mut self, cause: Position, events: &[EventAt]) -> anyhow::Result<()> {
+        if let Some(payload) = self.asking.remove(&cause.offset).filter(|_| self.compares) {
+            let made: Vec<Payload> =
+                self.deciding.answer(&payload)?.into_iter().map(|decided| plain(decided.payload)).collect();
+            self.remember(cause, &made);
+            self.compare(cause, &made, events);
+        }
+        Ok(())
+    }
+
+    async fn hear_again(&mut self, cause: Position, events: &[EventAt]) -> anyhow::Result<()> {
         while let Some((position, event)) = self.message(cause.partition, cause.offset + 1).await? {
             let made = self.hear(&event).await?;
             self.remember(position, &made);
             if position == cause {
-                self.compare(position, &made, &events);
+                self.compare(position, &made, events);
             } else if self.compares {
                 self.compare(position, &made, &[]);
             }
         }
-        self.stand(events, presumed)
+        Ok(())
     }
 
     /// What the log says was decided counts, also where it differs: one difference does not make others. What was decided again
@@ -201,9 +212,8 @@ impl<'a> Redo<'a> {
             for (position, event) in &events {
                 self.deciding.take(position.offset, event)?;
             }
-            if !self.waiting.is_empty() {
-                self.behind.extend(events);
-            }
+            let waiting = self.first_waiting();
+            self.behind.extend(events.into_iter().filter(|(position, _)| position.offset > waiting));
         }
         Ok(())
     }
@@ -238,25 +248,29 @@ impl<'a> Redo<'a> {
     /// with its own. It presumes that its decisions come to lie behind what it knows: as many as lie between, it did not know.
     fn take_known(&mut self, at: u64, known: u64) -> anyhow::Result<()> {
         let unknown = usize::try_from(at.saturating_sub(known))?;
-        let before = self.waiting.iter().take_while(|(position, _)| position.offset < at).count();
-        match before.checked_sub(unknown + 1).and_then(|last| self.waiting.get(last)) {
-            Some((last, _)) => self.take_waiting(last.offset + 1),
-            None => Ok(()),
-        }
+        self.take_waiting(self.waiting_before(at).saturating_sub(unknown))
     }
 
-    /// Takes in what others had appended before offset `known`, and, as the linker did, once more what it had decided since: in
-    /// the order of the log.
-    fn take_waiting(&mut self, known: u64) -> anyhow::Result<()> {
-        let came = self.waiting.iter().take_while(|(position, _)| position.offset < known).count();
-        if came == 0 {
+    /// How many events of others lie before an offset and are not taken in yet.
+    fn waiting_before(&self, offset: u64) -> usize {
+        self.waiting.iter().take_while(|(position, _)| position.offset < offset).count()
+    }
+
+    /// The offset of the first of those; `u64::MAX` where none waits.
+    fn first_waiting(&self) -> u64 {
+        self.waiting.front().map_or(u64::MAX, |(position, _)| position.offset)
+    }
+
+    /// Takes in the first `count` events of others that wait and, as the linker did, once more what it had decided since: in the
+    /// order of the log.
+    fn take_waiting(&mut self, count: usize) -> anyhow::Result<()> {
+        if count == 0 {
             return Ok(());
         }
-        let mut events: Vec<EventAt> = self.waiting.drain(..came).chain(self.behind.iter().cloned()).collect();
+        let mut events: Vec<EventAt> = self.waiting.drain(..count).chain(self.behind.iter().cloned()).collect();
         events.sort_unstable_by_key(|(position, _)| position.offset);
-        if self.waiting.is_empty() {
-            self.behind.clear();
-        }
+        let waiting = self.first_waiting();
+        self.behind.retain(|(position, _)| position.offset > waiting);
         for (position, event) in events {
             match event.header.cause {
                 Some(_) => self.deciding.take(position.offset, &event)?,
@@ -342,22 +356,21 @@ fn plain(mut payload: Payload) -> Payload {
 /// Where the decisions of one cause lie, and how many events the linker had taken in when it came to that.
 fn known_to(events: &[EventAt]) -> Option<(u64, u64)> {
     let (at, _) = events.first()?;
-    let mut taken_since = 0;
-    for (_, event) in events {
-        let known = match &event.payload {
-            Payload::RecordLinked(linked) => linked.identity_known,
-            Payload::PersonsMerged(merged) => merged.identity_known,
-            Payload::ReviewAsked(asked) => asked.decision.as_ref()?.identity_known,
-            // Decided with what comes after it.
-            Payload::NhsNumberFrozen(_) => continue,
-            _ => {
-                taken_since += 1;
-                continue;
-            }
-        };
-        return Some((at.offset, known.saturating_sub(taken_since)));
+    let mut told = events.iter().enumerate();
+    let (nth, known) = told.find_map(|(nth, (_, event))| Some((nth, identity_known(&event.payload)?)))?;
+    // A number is frozen by the decision that comes after it; all else was taken in before that was made.
+    let is_before = |(_, event): &&EventAt| !matches!(event.payload, Payload::NhsNumberFrozen(_));
+    let taken_since = events.iter().take(nth).filter(is_before).count() as u64;
+    Some((at.offset, known.saturating_sub(taken_since)))
+}
+
+fn identity_known(payload: &Payload) -> Option<u64> {
+    match payload {
+        Payload::RecordLinked(linked) => Some(linked.identity_known),
+        Payload::PersonsMerged(merged) => Some(merged.identity_known),
+        Payload::ReviewAsked(asked) => asked.decision.as_ref().map(|decision| decision.identity_known),
+        _ => None,
     }
-    None
 }
 
 /// Whether a decision was made with the normaliser and the frequencies that this program has; `None` for what does not say.
