@@ -4,7 +4,7 @@ use weft_model::proto::event::Evidence;
 
 use crate::{
     Features, Model, Setting,
-    features::{Birth, MISTYPED, OtherId, Sex},
+    features::{Birth, MISTYPED, OtherId, Said, Sex},
     field::{FIELDS, Field, Level},
     names::{self, NameLevels},
     phonetic::distance,
@@ -117,7 +117,8 @@ impl Comparison {
 }
 
 /// Compares two records. The same whichever comes first.
-pub(crate) fn compare(a: &Features, b: &Features, setting: Setting, model: &Model) -> Comparison {
+pub(crate) fn compare(one: &Said<'_>, other: &Said<'_>, setting: Setting, model: &Model) -> Comparison {
+    let (a, b) = (one.features, other.features);
     let mut found = Comparison {
         levels: [Level::Absent; FIELDS],
         weights: [0; FIELDS],
@@ -125,8 +126,8 @@ pub(crate) fn compare(a: &Features, b: &Features, setting: Setting, model: &Mode
         score: 0,
         check: Check::Unchecked,
     };
-    let NameLevels { family, given, middle } = names::compare(a, b, model);
-    let PlaceLevels { postcode, house, street, city, region } = places::compare(a, b, model);
+    let NameLevels { family, given, middle } = names::compare(one, other, model);
+    let PlaceLevels { postcode, house, street, city, region } = places::compare(one, other, model);
     found.set(Field::Family, family.0, family.1);
     found.set(Field::Given, given.0, given.1);
     for (field, level) in [
@@ -149,7 +150,7 @@ pub(crate) fn compare(a: &Features, b: &Features, setting: Setting, model: &Mode
             found.set(field, level, model.weight(field, level));
         }
     }
-    rules::apply(&mut found, a, b, setting, model);
+    rules::apply(&mut found, one, other, setting, model);
     found
 }
 

@@ -8,6 +8,7 @@ use weft_model::{
 use crate::{
     Candidate, FREQUENCIES, Features, LookedAt, Model, NORMALISER, Setting,
     compare::{Check, Comparison, Row, compare},
+    features::Said,
     field::{Field, Level},
 };
 
@@ -225,18 +226,18 @@ struct Pair<'a> {
 }
 
 impl Pair<'_> {
-    fn compare(&self, one: &Features, other: &Features) -> Comparison {
+    fn compare(&self, one: &Said<'_>, other: &Said<'_>) -> Comparison {
         compare(one, other, self.setting, self.model)
     }
 }
 
 /// Every candidate person with its best comparison, best first; equals by identifier.
 fn rank(features: &Features, others: &[&Candidate<'_>], pair: &Pair<'_>) -> Vec<Standing> {
-    let model = pair.model;
+    let (model, said) = (pair.model, features.into());
     let mut compared: Vec<Comparison> = others
         .iter()
         .map(|candidate| {
-            let mut comparison = pair.compare(features, candidate.features);
+            let mut comparison = pair.compare(&said, &candidate.features.into());
             if candidate.barred {
                 comparison.add("steward", "cannot-link", model.veto);
             }
@@ -389,8 +390,9 @@ fn mean_between(
         records
     };
     let (ones, others) = (of(one), of(other));
-    let features = ones.iter().map(|c| c.features).chain(own);
-    mean(features.flat_map(|one| others.iter().map(move |other| pair.compare(one, other.features).score())))
+    let ones: Vec<Said<'_>> = ones.iter().map(|c| c.features).chain(own).map(Said::from).collect();
+    let others: Vec<Said<'_>> = others.iter().map(|c| c.features.into()).collect();
+    mean(ones.iter().flat_map(|one| others.iter().map(move |other| pair.compare(one, other).score())))
 }
 
 /// Of persons that become one the one with most records stays, of equals the one with the least identifier.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
 use weft_model::{
     NhsNumber, NhsNumberClass,
     proto::event::{Address, Demographics, IdentifierKind, Name, When},
@@ -70,6 +71,8 @@ pub(crate) struct Birth {
 pub(crate) struct PersonName<'a> {
     pub(crate) family: &'a str,
     given: &'a str,
+    /// The first of the given names; empty where there is none.
+    pub(crate) first_given: &'a str,
 }
 
 /// One address, each part possibly empty.
@@ -82,6 +85,19 @@ pub(crate) struct Place<'a> {
     pub(crate) street: &'a str,
     pub(crate) city: &'a str,
     pub(crate) region: &'a str,
+}
+
+/// What a record says, its names and places taken apart: once for all that it is compared with.
+pub(crate) struct Said<'a> {
+    pub(crate) features: &'a Features,
+    pub(crate) names: SmallVec<[PersonName<'a>; KEPT_MAX]>,
+    pub(crate) places: SmallVec<[Place<'a>; KEPT_MAX]>,
+}
+
+impl<'a> From<&'a Features> for Said<'a> {
+    fn from(features: &'a Features) -> Self {
+        Self { features, names: features.names().collect(), places: features.places().collect() }
+    }
 }
 
 /// An identifier other than the NHS number.
@@ -147,7 +163,7 @@ impl Features {
     pub(crate) fn names(&self) -> impl Iterator<Item = PersonName<'_>> + Clone {
         lines(self.section(0, self.ends[0])).map(|line| {
             let (family, given) = cut(line, b'\t');
-            PersonName { family, given }
+            PersonName { family, given, first_given: cut(given, b' ').0 }
         })
     }
 
@@ -225,10 +241,6 @@ impl Birth {
 }
 
 impl<'a> PersonName<'a> {
-    pub(crate) fn first_given(self) -> &'a str {
-        cut(self.given, b' ').0
-    }
-
     pub(crate) fn given_names(self) -> impl Iterator<Item = &'a str> {
         self.given.split(' ').filter(|name| !name.is_empty())
     }

@@ -91,7 +91,7 @@ fn keys(features: &Features, mut each: impl FnMut(u64)) {
         by_street(features, place, &mut wide);
     }
     for name in features.names() {
-        let given = sound(name.first_given());
+        let given = sound(name.first_given);
         for part in std::iter::once(name.family).chain(parts(name.family)) {
             by_name(features.birth, sound(part), given, &mut each);
         }
@@ -106,14 +106,14 @@ fn by_postcode(features: &Features, place: Place<'_>, each: &mut impl FnMut(&[&[
     if birth.year != 0 && !place.house.is_empty() {
         each(&[b"house-year", postcode, place.house.as_bytes(), &birth.year.to_le_bytes()]);
     }
-    for given in features.names().filter_map(|name| sound(name.first_given())) {
+    for given in features.names().filter_map(|name| sound(name.first_given)) {
         each(&[b"postcode-given", postcode, &given.to_le_bytes()]);
     }
 }
 
 fn by_street(features: &Features, place: Place<'_>, each: &mut impl FnMut(&[&[u8]])) {
     for name in features.names() {
-        let (family, given) = (sound(name.family), sound(name.first_given()));
+        let (family, given) = (sound(name.family), sound(name.first_given));
         if let (Some(family), Some(given), false) = (family, given, place.city.is_empty()) {
             let (low, high) = (family.min(given).to_le_bytes(), family.max(given).to_le_bytes());
             each(&[b"names-city", &low, &high, place.city.as_bytes()]);

@@ -2,7 +2,7 @@
 
 use crate::{
     Features, Model,
-    features::PersonName,
+    features::{PersonName, Said},
     field::{Field, Level},
     frequencies::{Kind, bits, is_common_given, is_known_given},
     nicknames::shared_form,
@@ -27,10 +27,10 @@ impl NameLevels {
     }
 }
 
-pub(crate) fn compare(a: &Features, b: &Features, model: &Model) -> NameLevels {
-    let pairs = a.names().flat_map(|one| b.names().map(move |other| (one, other)));
-    let unnamed = a.unnamed || b.unnamed;
-    let best = pairs.map(|(one, other)| pair(one, other, model)).max_by_key(|levels| levels.key(model));
+pub(crate) fn compare(a: &Said<'_>, b: &Said<'_>, model: &Model) -> NameLevels {
+    let pairs = a.names.iter().flat_map(|one| b.names.iter().map(move |other| pair(*one, *other, model)));
+    let unnamed = a.features.unnamed || b.features.unnamed;
+    let best = pairs.max_by_key(|levels| levels.key(model));
     let mut best = best.unwrap_or(ABSENT);
     if unnamed {
         best.given = (Level::Unnamed, model.weight(Field::Given, Level::Unnamed));
@@ -47,8 +47,8 @@ pub(crate) fn in_use(a: &Features, b: &Features) -> Option<(Level, Level)> {
 
 /// Whether two given names, of which one is in use as a form of the other, may as well be those of two people: Jack is John, and
 /// is what children are christened.
-pub(crate) fn are_of_two(a: &Features, b: &Features) -> bool {
-    let firsts = a.names().flat_map(|one| b.names().map(move |other| (one.first_given(), other.first_given())));
+pub(crate) fn are_of_two(a: &Said<'_>, b: &Said<'_>) -> bool {
+    let firsts = a.names.iter().flat_map(|one| b.names.iter().map(move |other| (one.first_given, other.first_given)));
     let mut forms = firsts.filter(|(one, other)| one != other && shared_form(one, other).is_some());
     forms.any(|(one, other)| {
         let most = slips(one).max(slips(other));
@@ -85,7 +85,7 @@ fn crossed(one: PersonName<'_>, other: PersonName<'_>, model: &Model) -> Option<
         }
         _ => Cross::Differs,
     };
-    let (first, second) = (cross(one.family, other.first_given()), cross(other.family, one.first_given()));
+    let (first, second) = (cross(one.family, other.first_given), cross(other.family, one.first_given));
     // The stronger one first, so that the outcome is the same from both sides.
     let (first, second) = (first.max(second), first.min(second));
     let Cross::Agrees(bits) = first else { return None };
@@ -143,7 +143,7 @@ fn spellings(one: &str, other: &str, least: usize) -> Level {
 
 /// Level and, where it depends on the name, the worth of that name.
 fn givens(one: PersonName<'_>, other: PersonName<'_>) -> (Level, i32) {
-    let (a, b) = (one.first_given(), other.first_given());
+    let (a, b) = (one.first_given, other.first_given);
     if a.is_empty() || b.is_empty() {
         return (Level::Absent, 0);
     }

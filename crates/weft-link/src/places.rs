@@ -1,8 +1,8 @@
 //! Addresses of two records: the pair that agrees best, of all that either has ever had.
 
 use crate::{
-    Features, Model,
-    features::Place,
+    Model,
+    features::{Place, Said},
     field::{Field, Level},
     names::slips,
     normalise::{is_british, outcode},
@@ -41,8 +41,8 @@ impl PlaceLevels {
     }
 }
 
-pub(crate) fn compare(a: &Features, b: &Features, model: &Model) -> PlaceLevels {
-    let pairs = a.places().flat_map(|one| b.places().map(move |other| pair(one, other)));
+pub(crate) fn compare(a: &Said<'_>, b: &Said<'_>, model: &Model) -> PlaceLevels {
+    let pairs = a.places.iter().flat_map(|one| b.places.iter().map(move |other| pair(*one, *other)));
     // Equals by their levels, so that it does not matter which record comes first.
     pairs.max_by_key(|levels| (levels.weight(model), std::cmp::Reverse(levels.key()))).unwrap_or(ABSENT)
 }

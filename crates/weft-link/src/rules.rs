@@ -2,15 +2,16 @@
 //! are somebody else. Each is a row of the waterfall.
 
 use crate::{
-    Features, Model, Setting,
+    Model, Setting,
     compare::{Check, Comparison},
-    features::{Birth, Sex},
+    features::{Birth, Said, Sex},
     field::{Field, Level},
     names,
 };
 
 /// Adds the rows of all rules that apply.
-pub(crate) fn apply(found: &mut Comparison, a: &Features, b: &Features, setting: Setting, model: &Model) {
+pub(crate) fn apply(found: &mut Comparison, one: &Said<'_>, other: &Said<'_>, setting: Setting, model: &Model) {
+    let (a, b) = (one.features, other.features);
     if found.number_agrees() {
         found.check = cross_check(found);
         match found.check {
@@ -36,7 +37,7 @@ pub(crate) fn apply(found: &mut Comparison, a: &Features, b: &Features, setting:
         true => model.population(setting.records).min(0),
     };
     if is_registered || setting.households {
-        among_families(found, a, b, setting, population, model);
+        among_families(found, one, other, setting, population, model);
     }
     found.add("population", "records-known", population);
 }
@@ -55,12 +56,13 @@ fn is_numbered(found: &Comparison) -> bool {
 /// The rows where members of one household are to be expected.
 fn among_families(
     found: &mut Comparison,
-    a: &Features,
-    b: &Features,
+    one: &Said<'_>,
+    other: &Said<'_>,
     setting: Setting,
     population: i32,
     model: &Model,
 ) {
+    let (a, b) = (one.features, other.features);
     if is_nobody_s_own(found) {
         found.add("person", "nothing-agrees", model.veto);
     }
@@ -74,7 +76,7 @@ fn among_families(
     let is_woman = a.sex == Sex::Female || b.sex == Sex::Female;
     // Sons have their fathers' names; daughters hardly ever their mothers'.
     let may_be_namesake = !of_an_age && !is_woman && setting.births;
-    let may_be_two_names = found.level(Field::Given) == Level::Nickname && names::are_of_two(a, b);
+    let may_be_two_names = found.level(Field::Given) == Level::Nickname && names::are_of_two(one, other);
     guard(found, may_be_namesake, may_be_two_names, population, model);
 }
 

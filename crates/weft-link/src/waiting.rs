@@ -100,6 +100,18 @@ impl Index {
         }
     }
 
+    /// Reads the memory that the turns of some records will write, so that none of them waits for it alone: another thread may
+    /// have looked ahead, and its processor's caches are not this one's. Best for [`TOGETHER`] records at a time.
+    pub fn ready<'a>(&self, waiting: impl IntoIterator<Item = &'a Waiting> + Clone) {
+        let keys = || waiting.clone().into_iter().flat_map(Waiting::keys);
+        black_box(keys().fold(0, |all, key| all ^ self.postings.touch_head(*key)));
+        for Waiting { record, .. } in waiting.clone() {
+            black_box(self.by_record.get(record));
+            black_box(self.persons.get(&PersonId::started_by(*record)));
+        }
+        black_box(keys().fold(0, |all, key| all ^ self.postings.touch_list(*key)));
+    }
+
     /// The turn of a record has come: remembers what it says, and decides which person it belongs to; to
     /// [`apply`](Self::apply) that is the caller's. If it was looked ahead at, then with the same model.
     pub fn hear(&mut self, mut waiting: Waiting, model: &Model) -> Decision {
@@ -150,13 +162,7 @@ impl Index {
     /// each depends on what the one before has brought, while within a step nothing waits for anything else, so that the memory
     /// serves many readings at once.
     fn find(&self, waiting: &[&mut Waiting]) -> Vec<Vec<u32>> {
-        let keys = || waiting.iter().flat_map(|waiting| waiting.keys());
-        black_box(keys().fold(0, |all, key| all ^ self.postings.touch_head(*key)));
-        for Waiting { record, .. } in waiting {
-            black_box(self.by_record.get(record));
-            black_box(self.persons.get(&PersonId::started_by(*record)));
-        }
-        black_box(keys().fold(0, |all, key| all ^ self.postings.touch_list(*key)));
+        self.ready(waiting.iter().map(|waiting| &**waiting));
         let found: Vec<Vec<u32>> = waiting.iter().map(|waiting| self.found_for(waiting)).collect();
         let held = || found.iter().flatten().filter_map(|slot| self.slots.get(*slot as usize));
         black_box(held().fold(0, |all, held| all ^ held.touch()));

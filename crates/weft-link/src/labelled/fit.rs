@@ -106,7 +106,7 @@ fn by_chance(features: &[Features], base: &Model, how: &FitOptions) -> (Shares, 
     for _ in 0..how.random_pairs {
         let (one, other) = (draw.below(features.len()), draw.below(features.len()));
         if let (Some(one), Some(other), true) = (features.get(one), features.get(other), one != other) {
-            add(&mut counts, &compare(one, other, ANYWHERE, base).levels, 1.0);
+            add(&mut counts, &compare(&one.into(), &other.into(), ANYWHERE, base).levels, 1.0);
         }
     }
     (normalised(&counts), counts.map(|of| of.iter().sum()))
@@ -117,10 +117,10 @@ fn candidates(records: &[Record], features: &[Features], base: &Model) -> Vec<Pa
     let mut index = Index::new();
     let mut patterns = Vec::new();
     for (record, features) in records.iter().zip(features) {
-        let pseudonym = record.pseudonym();
+        let (pseudonym, said) = (record.pseudonym(), features.into());
         for candidate in index.candidates(features) {
             if patterns.len() < CANDIDATES_MAX {
-                patterns.push(compare(features, candidate.features, ANYWHERE, base).levels);
+                patterns.push(compare(&said, &candidate.features.into(), ANYWHERE, base).levels);
             }
         }
         index.put(pseudonym, features.clone());

@@ -182,9 +182,10 @@ pub fn pair_scores(run: &Run, truth: &Truth, model: &Model) -> Vec<PairScore> {
     let mut scores = Vec::new();
     for (n, pseudonym) in run.pseudonyms.iter().enumerate() {
         let Some(features) = run.index.features(*pseudonym) else { continue };
+        let said = features.into();
         for candidate in run.index.candidates(features) {
             let Some(other) = places.get(&candidate.record).copied().filter(|other| *other < n) else { continue };
-            let score = compare::compare(features, candidate.features, setting, model).score();
+            let score = compare::compare(&said, &candidate.features.into(), setting, model).score();
             let is_true = truth.clusters.get(n) == truth.clusters.get(other);
             scores.push(PairScore { records: [other, n], score, is_true });
         }

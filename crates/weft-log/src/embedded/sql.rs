@@ -9,8 +9,10 @@ use crate::error::Cause;
 /// SQLite's primary result codes for a file that is not what it should be.
 const CORRUPT: i64 = 11;
 const NOT_A_DATABASE: i64 = 26;
-/// SQLite's extended result code for what a trigger refuses.
+/// SQLite's extended result codes for what a trigger, a primary key or another unique key refuses.
 const CONSTRAINT_TRIGGER: i64 = 1811;
+const CONSTRAINT_PRIMARYKEY: i64 = 1555;
+const CONSTRAINT_UNIQUE: i64 = 2067;
 /// Bits of a length in [`Array::slice`].
 const LENGTH_BITS: u32 = 28;
 
@@ -76,9 +78,9 @@ pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     matches!(code(error).map(|code| code & 0xff), Some(CORRUPT | NOT_A_DATABASE))
 }
 
-/// Where a trigger refused what was to be written.
-pub(crate) fn is_refused_by_trigger(error: &sqlx::Error) -> bool {
-    code(error) == Some(CONSTRAINT_TRIGGER)
+/// Where something was to be written that is there already.
+pub(crate) fn is_repeat(error: &sqlx::Error) -> bool {
+    matches!(code(error), Some(CONSTRAINT_TRIGGER | CONSTRAINT_PRIMARYKEY | CONSTRAINT_UNIQUE))
 }
 
 fn code(error: &sqlx::Error) -> Option<i64> {

@@ -52,7 +52,8 @@ macro_rules! insert_events {
 
 /// What to write, all or none. A batch is a row of a view that only the writer's connection has, and inserting it is what
 /// the trigger does instead: one statement, which is its own transaction, and one answer. Each of several statements would
-/// be answered apart, and wake whoever waits for the last.
+/// be answered apart, and wake whoever waits for the last. A name or a record that is known is refused by the key of its table; a
+/// control id may stand in the inbox under several event ids, so it is looked for.
 const PREPARE_STORE: &str = concat!(
     "CREATE TEMP VIEW batch (
         bytes, feed_first, feed, identity_first, identity, control_first, control, access_first, access,
@@ -64,11 +65,6 @@ const PREPARE_STORE: &str = concat!(
         WHERE NEW.unasked AND inbox.feed = given.value ->> 0
             AND inbox.control_id = substr(NEW.bytes, given.value ->> 1, given.value ->> 2);
 
-        SELECT RAISE(ABORT, 'name is known') FROM json_each(NEW.event_name) AS given CROSS JOIN event_name
-        WHERE NEW.unasked AND event_name.event_id = substr(NEW.bytes, given.value ->> 0, 16);
-
-        SELECT RAISE(ABORT, 'record is known') FROM json_each(NEW.key_slot) AS given CROSS JOIN key_slot
-        WHERE NEW.unasked AND key_slot.record = substr(NEW.bytes, given.value ->> 1, 16);
     ",
     insert_events!("event_feed", "NEW.feed_first", "NEW.feed"),
     insert_events!("event_identity", "NEW.identity_first", "NEW.identity"),
@@ -170,7 +166,7 @@ impl Writing for SqliteWriter {
                 self.checkpointer.after_commit(connection).await;
                 Ok(Storing::Done)
             }
-            Err(error) if rows.unasked && sql::is_refused_by_trigger(&error) => Ok(Storing::Repeats),
+            Err(error) if rows.unasked && sql::is_repeat(&error) => Ok(Storing::Repeats),
             Err(error) => {
                 self.abandon().await;
                 Err(cause(error))
@@ -273,7 +269,10 @@ fn store(rows: &Rows) -> Query<'static, Sqlite, SqliteArguments> {
         let (stream, offset) = (number(position.partition.stream), position.offset as i64);
         inbox.row(&[key.feed.into(), start, key.control_id.len() as i64, stream, offset, (*verdict).into()]);
     }
-    for (event_id, position) in &rows.named {
+    // In the order of their table, where those that lie together are then put together.
+    let mut named: Vec<_> = rows.named.iter().collect();
+    named.sort_unstable_by_key(|(event_id, _)| event_id.0);
+    for (event_id, position) in named {
         names.row(&[bytes.add(&event_id.0), number(position.partition.stream), position.offset as i64]);
     }
     for (feed, name) in &rows.feeds {

@@ -148,6 +148,12 @@ impl Deciding {
         self.register.index().look_ahead(waiting, &self.model);
     }
 
+    /// Has at hand what the turns of messages that were looked ahead at will change.
+    pub(crate) fn ready(&self, messages: &[Arrived<'_>]) {
+        let waiting = messages.iter().filter_map(|message| message.foreseen.as_ref()?.0.as_ref()?.waiting.as_ref());
+        self.register.index().ready(waiting);
+    }
+
     fn hear_and(&mut self, event: &Event, news: Option<News>) -> anyhow::Result<Vec<Decided>> {
         let mut decided = Vec::new();
         let (Some(pseudonym), Some((record, message))) = (event.header.pseudonym(), accepted(event)) else {

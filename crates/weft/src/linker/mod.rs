@@ -253,6 +253,7 @@ impl Linker {
             read: |part: &mut &mut [Arrived<'_>]| part.iter_mut().for_each(Arrived::read),
             look: |deciding: &Deciding, part: &mut &mut [Arrived<'_>]| deciding.look_ahead(part),
             turn: |deciding: &mut Deciding, part: &mut &mut [Arrived<'_>]| {
+                deciding.ready(part);
                 part.iter_mut().try_for_each(|message| decide_in_turn(deciding, message, &*self.clock, &mut drafts))
             },
         };

@@ -247,6 +247,7 @@ impl Tally {
         let (since, waiting) = (bed::own_on_cpu_time(), std::mem::take(&mut part.waiting));
         let before = (part.read.time + part.looked.time) / u32::try_from(waiting.len()).unwrap_or(u32::MAX);
         let mut decisions = Vec::with_capacity(waiting.len());
+        index.ready(&waiting);
         for waiting in waiting {
             let (start, record) = (Instant::now(), waiting.record());
             let decision = index.hear(waiting, model);
