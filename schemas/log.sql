@@ -1,5 +1,5 @@
 -- The embedded log: one SQLite file, `log.db`. Rows are only ever inserted; the counts at the end are the one thing that
--- is updated, in the transaction of the events that they count. Times and identifiers of persons are in no clear column.
+-- is updated, in the transaction of the events that they count. Identifiers of persons are in no clear column.
 --
 -- Streams are numbered as in weft.event.v1.Stream: 1 feed, 2 identity, 3 control, 4 access. Verdicts are numbered as in
 -- weft.event.v1.Verdict: 1 accepted, 2 duplicate, 3 conflict, 4 quarantined; and 5: accepted when it was read again from the
@@ -28,7 +28,7 @@ CREATE TABLE inbox (
   PRIMARY KEY (feed, control_id, event_id)
 ) STRICT, WITHOUT ROWID;
 
--- Every event that is no message, by its id.
+-- Every event that is no message, by its id. Ids of a series, such as decisions and disclosures, begin with a number that grows.
 CREATE TABLE event_name (
   event_id BLOB PRIMARY KEY,
   stream INTEGER NOT NULL,

@@ -112,13 +112,14 @@ impl Disclosures {
     }
 
     fn draft(&self, method: &'static str, payload: Payload) -> Draft {
+        let received_us = self.clock.now_us();
         Draft {
-            same: Same::Name(self.unique_name(method)),
+            same: Same::Series(received_us.unsigned_abs(), self.unique_name(method)),
             feed: String::new(),
             control_id: String::new(),
             message_type: String::new(),
             verdict: Verdict::Unspecified,
-            received_us: self.clock.now_us(),
+            received_us,
             cause: None,
             payload,
         }

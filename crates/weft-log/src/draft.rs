@@ -23,7 +23,8 @@ pub struct Draft {
     pub payload: Payload,
 }
 
-/// What makes an event the same event. Both kinds of event id are keyed digests.
+/// What makes an event the same event. Event ids are keyed digests, those of a series behind
+/// its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Same {
     /// A message: the same feed, control id and bytes are a duplicate; the same feed and control id with other bytes are
@@ -33,8 +34,12 @@ pub enum Same {
     /// A message that is stored, read again from the log because somebody decided so: as a message, but one in conflict is
     /// stored as accepted, too; and it is not counted as received.
     Redriven,
-    /// Anything else: the same kind and the same name. For a decision: its cause and its subject.
+    /// Anything else: the same kind and the same name.
     Name(Vec<u8>),
+    /// One of a series of very many: the same kind, number and name. Numbers grow as events come, and ids are in the order of the
+    /// numbers: what comes together has its place together in a table of ids, however large that has become. For a decision
+    /// the number is the offset of its cause, for a disclosure the time at which it is made.
+    Series(u64, Vec<u8>),
 }
 
 /// What became of one draft.

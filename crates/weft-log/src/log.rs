@@ -140,14 +140,14 @@ impl<S: Storage> Log<S> {
         let verdict = match (&draft.same, draft.verdict) {
             (Same::Message | Same::Redriven, Verdict::Quarantined) => Verdict::Quarantined,
             (Same::Message | Same::Redriven, _) => Verdict::Accepted,
-            (Same::Name(_), verdict) => verdict,
+            (Same::Name(_) | Same::Series(..), verdict) => verdict,
         };
         let same = match &draft.same {
             Same::Message | Same::Redriven => {
                 let offer = Offer { verdict, from_log: draft.same == Same::Redriven };
                 SameEntry::Message { feed: draft.feed.clone(), control_id: draft.control_id.clone(), offer }
             }
-            Same::Name(_) => SameEntry::Named,
+            Same::Name(_) | Same::Series(..) => SameEntry::Named,
         };
         let partition = tail.partitions().of(draft.payload.stream(), record, event_id);
         let header = Header {

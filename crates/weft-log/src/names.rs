@@ -5,6 +5,9 @@ use weft_model::{EventId, EventKind, Payload, Pseudonym, SourceRecordId};
 
 use crate::{Draft, Same, Vault};
 
+/// Bytes of an id of a series that are its number's: as many microseconds are two thousand years.
+const NUMBER_BYTES: usize = 7;
+
 /// Makes names under the vault's key.
 pub(crate) struct Names(hmac::Key);
 
@@ -25,6 +28,10 @@ impl Names {
                 self.message_id(kind, &draft.feed, &draft.control_id, &payload.encode())
             }
             (Same::Name(name), _) => EventId(self.name(b"named", &[&kind.to_be_bytes(), name])),
+            (Same::Series(number, name), _) => {
+                let digest = self.name(b"series", &[&kind.to_be_bytes(), &number.to_be_bytes(), name]);
+                EventId(numbered(*number, digest))
+            }
         }
     }
 
@@ -72,4 +79,13 @@ impl Names {
         }
         name
     }
+}
+
+/// The digest with a number, its lower bytes, in place of its first bytes.
+fn numbered(number: u64, mut digest: [u8; 16]) -> [u8; 16] {
+    let number = number.to_be_bytes();
+    for (to, from) in digest.iter_mut().zip(number.iter().skip(number.len() - NUMBER_BYTES)) {
+        *to = *from;
+    }
+    digest
 }

@@ -31,7 +31,7 @@ pub use redriven::{
 };
 pub use repeats::{
     a_conflict_keeps_its_payload, a_name_among_many_new_is_found, a_named_event_is_stored_once,
-    a_repeat_among_many_new_is_found, counts_add_up, verdicts_on_repeats,
+    a_repeat_among_many_new_is_found, an_event_of_a_series_is_stored_once, counts_add_up, verdicts_on_repeats,
 };
 pub use stored::{
     a_cancelled_caller_may_ask_again, a_record_has_one_partition, a_refused_call_stores_nothing,
@@ -172,6 +172,7 @@ macro_rules! suite_tests {
             $backend:
             append_then_read_is_in_order, a_record_has_one_partition, open_gives_back_what_was_appended, dense_under_many_writers,
             the_drafts_of_one_call_stay_together, a_refused_call_stores_nothing, a_named_event_is_stored_once,
+            an_event_of_a_series_is_stored_once,
             verdicts_on_repeats, a_repeat_among_many_new_is_found, a_name_among_many_new_is_found, a_quarantined_message_is_accepted_once,
             a_message_is_read_again_from_the_log,
             reading_again_at_once_accepts_once, a_conflict_keeps_its_payload, counts_add_up, waiting_ends_when_events_come,

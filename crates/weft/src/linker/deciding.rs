@@ -29,7 +29,7 @@ impl Decided {
         let mut name = self.subject.to_vec();
         name.extend_from_slice(cause.to_string().as_bytes());
         Draft {
-            same: Same::Name(name),
+            same: Same::Series(cause.offset, name),
             feed: String::new(),
             control_id: String::new(),
             message_type: String::new(),
