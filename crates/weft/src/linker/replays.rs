@@ -300,12 +300,38 @@ async fn decisions_of_another_normaliser_stand_and_are_not_called_different() {
     }
 }
 
+/// An earlier version gave decisions other ids, by which the log does not know them when they are made again.
+#[tokio::test]
+async fn decisions_that_are_stored_under_other_ids_are_not_made_again() {
+    let keys = tempfile::tempdir().unwrap();
+    Vault::create(keys.path(), &SystemRandom).unwrap();
+    let messages = messages();
+    let site = Site::new(keys.path()).await;
+    site.append(&messages).await;
+    site.link(1).await;
+    let decided = site.identity().await;
+    let site = Site::new(keys.path()).await;
+    site.append(&messages).await;
+    let drafts: Vec<Draft> =
+        decided.iter().enumerate().map(|(n, event)| named(n, event, event.payload.clone())).collect();
+    site.append(&drafts).await;
+    // It died before it had kept any place.
+    site.link(1).await;
+    let again = site.identity().await;
+    assert_eq!(again.len(), decided.len());
+}
+
 /// A decision as if it had been made with `normaliser`, for another score.
 fn repeated(n: usize, event: &Event, normaliser: &str) -> Draft {
     let mut payload = event.payload.clone();
     if let Payload::RecordLinked(linked) = &mut payload {
         (linked.normaliser, linked.score) = (normaliser.to_owned(), linked.score + 1);
     }
+    named(n, event, payload)
+}
+
+/// What a decision said, or something else, under an id of its own.
+fn named(n: usize, event: &Event, payload: Payload) -> Draft {
     Draft {
         same: Same::Name(n.to_le_bytes().to_vec()),
         feed: String::new(),
