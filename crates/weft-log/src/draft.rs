@@ -23,8 +23,7 @@ pub struct Draft {
     pub payload: Payload,
 }
 
-/// What makes an event the same event. Event ids are keyed digests, those of a series behind
-/// its number.
+/// What makes an event the same event. Event ids are keyed digests, those of a series behind its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Same {
     /// A message: the same feed, control id and bytes are a duplicate; the same feed and control id with other bytes are
