@@ -274,14 +274,20 @@ async fn a_linker_has_a_place_before_it_decides() {
     assert_eq!(site.log.size(Stream::Identity.partition(0)).await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn decisions_of_another_normaliser_stand_and_are_not_called_different() {
+/// A site whose linker has decided on all messages, with its keys and the messages.
+async fn decided() -> (TempDir, Vec<Draft>, Site) {
     let keys = tempfile::tempdir().unwrap();
     Vault::create(keys.path(), &SystemRandom).unwrap();
     let messages = messages();
     let site = Site::new(keys.path()).await;
     site.append(&messages).await;
     site.link(1).await;
+    (keys, messages, site)
+}
+
+#[tokio::test]
+async fn decisions_of_another_normaliser_stand_and_are_not_called_different() {
+    let (keys, messages, site) = decided().await;
     let decided = site.identity().await;
     let report = verify(&site.log, Model::shipped().unwrap()).await.unwrap();
     assert_eq!((report.differences, report.of_other_versions), (0, 0));
@@ -303,12 +309,7 @@ async fn decisions_of_another_normaliser_stand_and_are_not_called_different() {
 /// An earlier version gave decisions other ids, by which the log does not know them when they are made again.
 #[tokio::test]
 async fn decisions_that_are_stored_under_other_ids_are_not_made_again() {
-    let keys = tempfile::tempdir().unwrap();
-    Vault::create(keys.path(), &SystemRandom).unwrap();
-    let messages = messages();
-    let site = Site::new(keys.path()).await;
-    site.append(&messages).await;
-    site.link(1).await;
+    let (keys, messages, site) = decided().await;
     let decided = site.identity().await;
     let site = Site::new(keys.path()).await;
     site.append(&messages).await;

@@ -245,9 +245,10 @@ impl Tally {
     /// Decides on the records of a part in their turn.
     fn decide(&mut self, part: &mut Part<'_>, index: &mut Index, model: &Model) -> Vec<Decision> {
         let (since, waiting) = (bed::own_on_cpu_time(), std::mem::take(&mut part.waiting));
-        let before = (part.read.time + part.looked.time) / u32::try_from(waiting.len()).unwrap_or(u32::MAX);
         let mut decisions = Vec::with_capacity(waiting.len());
-        index.ready(&waiting);
+        let ready = Spent::by(|| index.ready(&waiting));
+        let together = part.read.time + part.looked.time + ready.time;
+        let before = together / u32::try_from(waiting.len()).unwrap_or(u32::MAX);
         for waiting in waiting {
             let (start, record) = (Instant::now(), waiting.record());
             let decision = index.hear(waiting, model);
