@@ -58,6 +58,7 @@ mod writer;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use weft_model::{Event, Partition, Position, Pseudonym, SourceRecordId};
 
 pub use cut::{AsOfError, CutError, Taken};
@@ -107,6 +108,21 @@ pub trait EventLog: Send + Sync + 'static {
     /// it is: appending the same drafts again is always right.
     async fn append(&self, drafts: Vec<Draft>) -> Result<Vec<Receipt>, AppendError>;
 
+    /// The same for drafts that must not be stored before others are, which are still being appended: stored once `before`
+    /// says true, and never where its sender is gone without having said so. What is made of them before that is most of an
+    /// append's work, and goes on beside the storing of the others.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append); [`AppendError::Unavailable`] where what was to come before does not.
+    async fn append_after(
+        &self,
+        mut before: watch::Receiver<bool>,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<Receipt>, AppendError> {
+        stored(&mut before).await?;
+        self.append(drafts).await
+    }
+
     /// Reads stored events from `from` on, in order: at most `limit.events`, and no more after `limit.bytes` are
     /// exceeded. Empty where `from` is the size of the partition or beyond.
     ///
@@ -146,6 +162,14 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Stops taking appends, makes what was taken durable, and releases files. Later calls fail as unavailable.
     async fn close(&self);
+}
+
+/// Waits until `before` says true.
+async fn stored(before: &mut watch::Receiver<bool>) -> Result<(), AppendError> {
+    match before.wait_for(|stored| *stored).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(error::Cause::new("what comes before was not stored").into()),
+    }
 }
 
 /// What a log stands on, apart from its promises: asked each second by whoever tells how a node is, and so cheap.

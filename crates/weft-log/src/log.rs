@@ -133,6 +133,27 @@ impl<S: Storage> Log<S> {
         &self.storage
     }
 
+    /// One call, as the writer takes it, and what is told what becomes of it.
+    async fn seal_all(&self, drafts: Vec<Draft>) -> Result<(Submission, Reply), AppendError> {
+        if self.queue.is_none() {
+            return Err(Cause::new(ReadOnly).into());
+        }
+        let mut entries = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            entries.push(self.seal(draft).await?);
+        }
+        let bytes = entries.iter().map(|entry| entry.body.bytes()).sum();
+        fits(bytes, CALL_BYTES_MAX)?;
+        let (reply, receipts) = oneshot::channel();
+        Ok((Submission { entries, bytes, reply }, receipts))
+    }
+
+    /// Gives a call to the writer.
+    async fn enqueue(&self, call: Submission) -> Result<(), AppendError> {
+        let queue = self.queue.as_ref().ok_or_else(|| Cause::new(ReadOnly))?;
+        queue.send(call).await.map_err(|_| closed())
+    }
+
     async fn seal(&self, draft: Draft) -> Result<Entry, AppendError> {
         let Shared { vault, names, keys, tail, opened, .. } = &*self.shared;
         let event_id = names.event_id(&draft);
@@ -202,18 +223,21 @@ impl<S: Storage> Reachable for Log<S> {
 #[async_trait]
 impl<S: Storage> EventLog for Log<S> {
     async fn append(&self, drafts: Vec<Draft>) -> Result<Vec<Receipt>, AppendError> {
-        let Some(queue) = &self.queue else { return Err(Cause::new(ReadOnly).into()) };
         let on_its_way = OnItsWay::new(&self.shared.sealing);
-        let mut entries = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            entries.push(self.seal(draft).await?);
-        }
-        let bytes = entries.iter().map(|entry| entry.body.bytes()).sum();
-        fits(bytes, CALL_BYTES_MAX)?;
-        let (reply, receipts) = oneshot::channel();
-        let closed = || AppendError::from(Cause::new(Closed));
-        queue.send(Submission { entries, bytes, reply }).await.map_err(|_| closed())?;
+        let (call, receipts) = self.seal_all(drafts).await?;
+        self.enqueue(call).await?;
         drop(on_its_way);
+        Ok(receipts.await.map_err(|_| closed())??)
+    }
+
+    async fn append_after(
+        &self,
+        mut before: watch::Receiver<bool>,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<Receipt>, AppendError> {
+        let (call, receipts) = self.seal_all(drafts).await?;
+        crate::stored(&mut before).await?;
+        self.enqueue(call).await?;
         Ok(receipts.await.map_err(|_| closed())??)
     }
 
@@ -297,6 +321,12 @@ impl<S> Drop for Log<S> {
         self.closing.send_replace(true);
         self.shared.tail.close();
     }
+}
+
+type Reply = oneshot::Receiver<Result<Vec<Receipt>, Cause>>;
+
+fn closed() -> AppendError {
+    Cause::new(Closed).into()
 }
 
 /// Counts a call as on its way for as long as it lives, also where the caller is cancelled.

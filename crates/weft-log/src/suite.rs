@@ -35,8 +35,8 @@ pub use repeats::{
 };
 pub use stored::{
     a_cancelled_caller_may_ask_again, a_record_has_one_partition, a_refused_call_stores_nothing,
-    append_then_read_is_in_order, dense_under_many_writers, open_gives_back_what_was_appended,
-    the_drafts_of_one_call_stay_together,
+    append_then_read_is_in_order, dense_under_many_writers, drafts_wait_for_what_comes_before_them,
+    open_gives_back_what_was_appended, the_drafts_of_one_call_stay_together,
 };
 
 /// Long enough for every machine; only a broken log makes anyone wait for it.
@@ -171,7 +171,8 @@ macro_rules! suite_tests {
         $crate::suite_tests!(
             $backend:
             append_then_read_is_in_order, a_record_has_one_partition, open_gives_back_what_was_appended, dense_under_many_writers,
-            the_drafts_of_one_call_stay_together, a_refused_call_stores_nothing, a_named_event_is_stored_once,
+            the_drafts_of_one_call_stay_together, drafts_wait_for_what_comes_before_them,
+            a_refused_call_stores_nothing, a_named_event_is_stored_once,
             an_event_of_a_series_is_stored_once,
             verdicts_on_repeats, a_repeat_among_many_new_is_found, a_name_among_many_new_is_found, a_quarantined_message_is_accepted_once,
             a_message_is_read_again_from_the_log,

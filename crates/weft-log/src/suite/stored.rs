@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::future::join_all;
@@ -149,6 +150,39 @@ pub async fn a_refused_call_stores_nothing(log: SharedLog) {
     assert!(matches!(refused, Err(AppendError::TooLarge { .. })), "{:?}", refused.map(|_| ()));
     assert_eq!(self::sizes(&log).await, sizes);
     assert_eq!(append(&log, vec![message("refused", "1", "fine", 1)]).await[0].verdict, Verdict::Accepted);
+}
+
+/// Drafts that are to come after others are stored once those are, and not at all where they never are.
+pub async fn drafts_wait_for_what_comes_before_them(log: SharedLog) {
+    let identity = Stream::Identity.partition(0);
+    let later = |before, name: &'static str| {
+        let log = Arc::clone(&log);
+        tokio::spawn(
+            async move { log.append_after(before, vec![named(name, 1), named(&format!("{name}-2"), 2)]).await },
+        )
+    };
+    let (stored, before) = watch::channel(false);
+    let waiting = later(before.clone(), "wait-later");
+    // Long enough for what does not wait.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let first = append(&log, vec![named("wait-first", 1)]).await[0].position;
+    assert!(!waiting.is_finished());
+    assert_eq!(log.size(identity).await.unwrap(), first.offset + 1);
+    stored.send_replace(true);
+    let receipts = within(waiting).await.unwrap().unwrap();
+    let offsets: Vec<u64> = receipts.iter().map(|receipt| receipt.position.offset).collect();
+    assert_eq!(offsets, [first.offset + 1, first.offset + 2]);
+    // It has been said, whoever asks when.
+    drop(stored);
+    let again = within(later(before, "wait-later")).await.unwrap().unwrap();
+    assert_eq!(again.iter().map(|receipt| receipt.position.offset).collect::<Vec<_>>(), offsets);
+
+    let (never, before) = watch::channel(false);
+    let waiting = later(before, "wait-never");
+    drop(never);
+    let refused = within(waiting).await.unwrap();
+    assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{:?}", refused.map(|_| ()));
+    assert_eq!(log.size(identity).await.unwrap(), first.offset + 3);
 }
 
 /// A caller that gave up has its event stored all the same, or not at all; asking again is always right.

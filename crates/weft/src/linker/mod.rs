@@ -18,7 +18,7 @@ pub(crate) mod redo;
 mod replays;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -69,10 +69,18 @@ pub(crate) struct Linker {
 struct Sent {
     drafts: Arc<Vec<Draft>>,
     appending: AbortOnDropHandle<anyhow::Result<Vec<Receipt>>>,
+    /// Becomes true once they are.
+    stored: watch::Receiver<bool>,
 }
+
+/// The decisions on pages, where there are any, and one past the last message of each.
+type OnTheirWay = VecDeque<(Option<Sent>, Position)>;
 
 /// Pages of a partition that a linker which is behind decides on before it looks at what else there is.
 const PAGES_TOGETHER: usize = 16;
+/// Of these, pages whose decisions may still be on their way to the log when the next one is decided on: while some are
+/// stored, others are made ready.
+pub(crate) const PAGES_ON_THEIR_WAY: usize = 2;
 /// How often the linker's place is stored. After a crash it decides again from there, which adds nothing.
 const STORE_PLACE_EVERY: Duration = Duration::from_secs(1);
 /// From one page to the next, at least, unless the first was full: decisions that are appended together share a commit.
@@ -197,20 +205,29 @@ impl Linker {
     }
 
     /// Decides on what comes next of a partition; true where there is more. A linker that is behind decides on a page while the
-    /// next one is read and the decisions on the one before are appended: those it knows already, and takes for appended next to
+    /// next one is read and the decisions on those before are appended: those it knows already, and takes for appended next to
     /// each other. Where they were not, for somebody else has appended too, it does not go on before it has
     /// [taken that in](Self::take_identity).
     async fn take_feed(&mut self, partition: Partition) -> anyhow::Result<bool> {
         let mut next = self.next.get(&partition).copied().unwrap_or(0);
-        let (mut full, mut sent) = (true, None);
+        let (mut full, mut on_their_way) = (true, OnTheirWay::new());
         let mut page = self.page(partition.at(next)).await?;
         for left in (0..PAGES_TOGETHER).rev() {
-            let (start, end) = (next, page.next);
-            full = end - start >= ReadLimit::PAGE.events as u64;
-            let reading = (full && left > 0).then(|| self.read_on(partition.at(end)));
-            let drafts = self.decide_on(&page, full).await;
-            self.settle(sent.take(), partition.at(start)).await?;
-            (sent, next) = (self.send(drafts?), end);
+            full = page.next - next >= ReadLimit::PAGE.events as u64;
+            next = page.next;
+            let reading = (full && left > 0).then(|| self.read_on(partition.at(next)));
+            let drafts = match self.decide_on(&page, full).await {
+                Ok(drafts) => drafts,
+                Err(error) => {
+                    // What was decided before it is appended first.
+                    self.settle(on_their_way, 0).await?;
+                    return Err(error);
+                }
+            };
+            let before = on_their_way.iter().rev().find_map(|(sent, _)| sent.as_ref());
+            let sent = self.send(drafts, before);
+            on_their_way.push_back((sent, partition.at(next)));
+            on_their_way = self.settle(on_their_way, PAGES_ON_THEIR_WAY).await?;
             page = match reading {
                 Some(reading) if !self.is_astray => match reading.await.context("reading on")? {
                     Ok(page) => page,
@@ -220,7 +237,7 @@ impl Linker {
                 _ => break,
             };
         }
-        self.settle(sent, partition.at(next)).await?;
+        self.settle(on_their_way, 0).await?;
         Ok(full)
     }
 
@@ -301,27 +318,34 @@ impl Linker {
     }
 
     async fn append(&mut self, drafts: Vec<Draft>) -> anyhow::Result<()> {
-        let sent = self.send(drafts);
+        let sent = self.send(drafts, None);
         self.appended(sent).await
     }
 
-    /// Appends decisions, if there are any, beside whatever is done next; a log that cannot store now is waited for. It ends with
-    /// the linker.
-    fn send(&self, drafts: Vec<Draft>) -> Option<Sent> {
+    /// Appends decisions, if there are any, behind those of `before`, beside whatever is done next; a log that cannot store now
+    /// is waited for. It ends with the linker.
+    fn send(&self, drafts: Vec<Draft>, before: Option<&Sent>) -> Option<Sent> {
         if drafts.is_empty() {
             return None;
         }
         let (log, drafts) = (self.log.clone(), Arc::new(drafts));
+        let (tell, stored) = watch::channel(false);
+        let before = before.map_or_else(|| watch::channel(true).1, |before| before.stored.clone());
         let sent = drafts.clone();
-        let append = async move { patiently(|| async { Ok(log.append(sent.to_vec()).await?) }).await };
-        Some(Sent { drafts, appending: AbortOnDropHandle::new(tokio::spawn(append)) })
+        let append = async move {
+            let append = || async { Ok(log.append_after(before.clone(), sent.to_vec()).await?) };
+            let receipts = patiently(append).await?;
+            tell.send_replace(true);
+            Ok(receipts)
+        };
+        Some(Sent { drafts, appending: AbortOnDropHandle::new(tokio::spawn(append)), stored })
     }
 
     /// Waits until decisions are appended. Where all of them are new and nothing else was stored meanwhile, the log says what was
     /// taken in when they were made. Else it is to be read again, in its order. What was decided before, in an earlier life that
     /// came further, stands as it was stored then, and is not decided again.
     async fn appended(&mut self, sent: Option<Sent>) -> anyhow::Result<()> {
-        let Some(Sent { drafts, appending }) = sent else { return Ok(()) };
+        let Some(Sent { drafts, appending, .. }) = sent else { return Ok(()) };
         let receipts = appending.await.context("appending decisions")??;
         let mut expected = self.next_identity;
         for (draft, receipt) in drafts.iter().zip(&receipts) {
@@ -337,13 +361,18 @@ impl Linker {
         Ok(())
     }
 
-    /// Waits until the decisions on all messages before `place` are appended: they are done with then.
-    async fn settle(&mut self, sent: Option<Sent>, place: Position) -> anyhow::Result<()> {
-        self.appended(sent).await?;
-        self.next.insert(place.partition, place.offset);
-        let messages = self.messages();
-        self.place.send_if_modified(|told| std::mem::replace(told, messages) != messages);
-        Ok(())
+    /// Waits until the decisions on all pages but the last `left` are appended. The messages before the place of each are done
+    /// with then.
+    async fn settle(&mut self, mut on_their_way: OnTheirWay, left: usize) -> anyhow::Result<OnTheirWay> {
+        while on_their_way.len() > left
+            && let Some((sent, place)) = on_their_way.pop_front()
+        {
+            self.appended(sent).await?;
+            self.next.insert(place.partition, place.offset);
+            let messages = self.messages();
+            self.place.send_if_modified(|told| std::mem::replace(told, messages) != messages);
+        }
+        Ok(on_their_way)
     }
 
     /// Keeps the linker's place. Where that fails the place before it stands, and deciding again from there adds nothing.

@@ -14,15 +14,16 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use hdrhistogram::Histogram;
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use weft_link::{Decision, Features, Index, Model, TOGETHER, Waiting};
-use weft_log::{Draft, ReadLimit, Same};
+use weft_log::{AppendError, Draft, ReadLimit, Same};
 use weft_model::{Clock, Payload, Position, Pseudonym, SourceRecordId, Verdict, proto::event::MessageReceived};
 use weft_synth::{Linkage, LinkageRecord};
 
 use super::{Common, Figures, bed};
 use crate::{
     linker::{
+        PAGES_ON_THEIR_WAY,
         ahead::{self, Steps},
         deciding::Decided,
     },
@@ -85,8 +86,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Figures> {
     Ok(figures)
 }
 
-/// Hears records and writes each decision to an embedded log, the next ones being decided on while it writes. The log has
-/// the messages that told of the records.
+/// Hears records and writes each decision to an embedded log, as the linker's role does: the next ones are decided on while
+/// it writes, and made ready while it stores. The log has the messages that told of the records.
 async fn logged_decisions(
     options: &Options,
     linker: &mut Linker,
@@ -102,20 +103,28 @@ async fn logged_decisions(
         causes.extend(receipts.into_iter().map(|receipt| receipt.position));
     }
     let (start, mut all) = (Instant::now(), Vec::with_capacity(records.len()));
-    let mut writing: Option<JoinHandle<_>> = None;
+    let mut on_their_way: VecDeque<JoinHandle<Result<_, AppendError>>> = VecDeque::new();
+    let mut before = watch::channel(true).1;
     for (records, causes) in records.chunks(PAGE).zip(causes.chunks(PAGE)) {
         let decisions = linker.hear(records);
         let of = records.iter().zip(&decisions).zip(causes);
         let drafts = of.map(|((record, decision), cause)| draft(record, decision.clone(), *cause)).collect();
         all.extend(decisions);
-        if let Some(writing) = writing.take() {
-            writing.await??;
+        let (tell, stored) = watch::channel(false);
+        let (log, before) = (log.clone(), std::mem::replace(&mut before, stored));
+        on_their_way.push_back(tokio::spawn(async move {
+            let receipts = log.append_after(before, drafts).await?;
+            tell.send_replace(true);
+            Ok(receipts)
+        }));
+        while on_their_way.len() > PAGES_ON_THEIR_WAY
+            && let Some(first) = on_their_way.pop_front()
+        {
+            first.await??;
         }
-        let log = log.clone();
-        writing = Some(tokio::spawn(async move { log.append(drafts).await }));
     }
-    if let Some(writing) = writing {
-        writing.await??;
+    for last in on_their_way {
+        last.await??;
     }
     let took = start.elapsed();
     log.close().await;
