@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::{
     sync::mpsc,
-    task::{JoinHandle, JoinSet},
+    task::{JoinHandle, JoinSet, coop::consume_budget},
     time::{Instant, sleep_until},
 };
 use tracing::warn;
@@ -162,6 +162,8 @@ async fn page(
 async fn open(log: SharedLog, from: Position, page: Vec<Stored>, patience: Patience) -> Result<Batch, ProjectError> {
     let mut batch = Batch::starting(from.partition, from.offset);
     for stored in &page {
+        // A whole page takes long, and nothing in it waits: other tasks have their turn.
+        consume_budget().await;
         let (mut pause, mut told) = (PAUSE_MIN, String::new());
         loop {
             match log.open(stored).await {
