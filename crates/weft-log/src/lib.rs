@@ -108,18 +108,18 @@ pub trait EventLog: Send + Sync + 'static {
     /// it is: appending the same drafts again is always right.
     async fn append(&self, drafts: Vec<Draft>) -> Result<Vec<Receipt>, AppendError>;
 
-    /// The same for drafts that must not be stored before others are, which are still being appended: stored once `before`
-    /// says true, and never where its sender is gone without having said so. What is made of them before that is most of an
-    /// append's work, and goes on beside the storing of the others.
+    /// The same for drafts that must not be stored before others, which are still on their way: stored once `before` says
+    /// true, and never where its sender is gone without having said so. They are sealed while the others are stored.
     ///
     /// # Errors
-    /// As [`append`](Self::append); [`AppendError::Unavailable`] where what was to come before does not.
+    /// As [`append`](Self::append); [`AppendError::Unavailable`] where what was to come before never comes: nothing of the
+    /// call is stored then.
     async fn append_after(
         &self,
         mut before: watch::Receiver<bool>,
         drafts: Vec<Draft>,
     ) -> Result<Vec<Receipt>, AppendError> {
-        stored(&mut before).await?;
+        wait_until_stored(&mut before).await?;
         self.append(drafts).await
     }
 
@@ -165,7 +165,7 @@ pub trait EventLog: Send + Sync + 'static {
 }
 
 /// Waits until `before` says true.
-async fn stored(before: &mut watch::Receiver<bool>) -> Result<(), AppendError> {
+async fn wait_until_stored(before: &mut watch::Receiver<bool>) -> Result<(), AppendError> {
     match before.wait_for(|stored| *stored).await {
         Ok(_) => Ok(()),
         Err(_) => Err(error::Cause::new("what comes before was not stored").into()),

@@ -135,9 +135,6 @@ impl<S: Storage> Log<S> {
 
     /// One call, as the writer takes it, and what is told what becomes of it.
     async fn seal_all(&self, drafts: Vec<Draft>) -> Result<(Submission, Reply), AppendError> {
-        if self.queue.is_none() {
-            return Err(Cause::new(ReadOnly).into());
-        }
         let mut entries = Vec::with_capacity(drafts.len());
         for draft in drafts {
             entries.push(self.seal(draft).await?);
@@ -148,10 +145,9 @@ impl<S: Storage> Log<S> {
         Ok((Submission { entries, bytes, reply }, receipts))
     }
 
-    /// Gives a call to the writer.
-    async fn enqueue(&self, call: Submission) -> Result<(), AppendError> {
-        let queue = self.queue.as_ref().ok_or_else(|| Cause::new(ReadOnly))?;
-        queue.send(call).await.map_err(|_| closed())
+    /// Where the writer takes calls from.
+    fn queue(&self) -> Result<&mpsc::Sender<Submission>, AppendError> {
+        self.queue.as_ref().ok_or_else(|| Cause::new(ReadOnly).into())
     }
 
     async fn seal(&self, draft: Draft) -> Result<Entry, AppendError> {
@@ -223,9 +219,10 @@ impl<S: Storage> Reachable for Log<S> {
 #[async_trait]
 impl<S: Storage> EventLog for Log<S> {
     async fn append(&self, drafts: Vec<Draft>) -> Result<Vec<Receipt>, AppendError> {
+        let queue = self.queue()?;
         let on_its_way = OnItsWay::new(&self.shared.sealing);
         let (call, receipts) = self.seal_all(drafts).await?;
-        self.enqueue(call).await?;
+        queue.send(call).await.map_err(|_| closed())?;
         drop(on_its_way);
         Ok(receipts.await.map_err(|_| closed())??)
     }
@@ -235,9 +232,10 @@ impl<S: Storage> EventLog for Log<S> {
         mut before: watch::Receiver<bool>,
         drafts: Vec<Draft>,
     ) -> Result<Vec<Receipt>, AppendError> {
+        let queue = self.queue()?;
         let (call, receipts) = self.seal_all(drafts).await?;
-        crate::stored(&mut before).await?;
-        self.enqueue(call).await?;
+        crate::wait_until_stored(&mut before).await?;
+        queue.send(call).await.map_err(|_| closed())?;
         Ok(receipts.await.map_err(|_| closed())??)
     }
 

@@ -333,8 +333,7 @@ impl Linker {
         let before = before.map_or_else(|| watch::channel(true).1, |before| before.stored.clone());
         let sent = drafts.clone();
         let append = async move {
-            let append = || async { Ok(log.append_after(before.clone(), sent.to_vec()).await?) };
-            let receipts = patiently(append).await?;
+            let receipts = patiently(|| async { Ok(log.append_after(before.clone(), sent.to_vec()).await?) }).await?;
             tell.send_replace(true);
             Ok(receipts)
         };
