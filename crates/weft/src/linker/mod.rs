@@ -220,14 +220,14 @@ impl Linker {
                 Ok(drafts) => drafts,
                 Err(error) => {
                     // What was decided before it is appended first.
-                    self.settle(on_their_way, 0).await?;
+                    self.settle(&mut on_their_way, 0).await?;
                     return Err(error);
                 }
             };
             let before = on_their_way.iter().rev().find_map(|(sent, _)| sent.as_ref());
             let sent = self.send(drafts, before);
             on_their_way.push_back((sent, partition.at(next)));
-            on_their_way = self.settle(on_their_way, PAGES_ON_THEIR_WAY).await?;
+            self.settle(&mut on_their_way, PAGES_ON_THEIR_WAY).await?;
             page = match reading {
                 Some(reading) if !self.is_astray => match reading.await.context("reading on")? {
                     Ok(page) => page,
@@ -237,7 +237,7 @@ impl Linker {
                 _ => break,
             };
         }
-        self.settle(on_their_way, 0).await?;
+        self.settle(&mut on_their_way, 0).await?;
         Ok(full)
     }
 
@@ -362,7 +362,7 @@ impl Linker {
 
     /// Waits until the decisions on all pages but the last `left` are appended. The messages before the place of each are done
     /// with then.
-    async fn settle(&mut self, mut on_their_way: OnTheirWay, left: usize) -> anyhow::Result<OnTheirWay> {
+    async fn settle(&mut self, on_their_way: &mut OnTheirWay, left: usize) -> anyhow::Result<()> {
         while on_their_way.len() > left
             && let Some((sent, place)) = on_their_way.pop_front()
         {
@@ -371,7 +371,7 @@ impl Linker {
             let messages = self.messages();
             self.place.send_if_modified(|told| std::mem::replace(told, messages) != messages);
         }
-        Ok(on_their_way)
+        Ok(())
     }
 
     /// Keeps the linker's place. Where that fails the place before it stands, and deciding again from there adds nothing.
