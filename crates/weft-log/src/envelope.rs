@@ -1,9 +1,11 @@
-//! An envelope, read where it lies: nothing of a stored event is copied to look at it.
+//! An envelope, read where it lies and encrypted where it is to lie: no event is copied to look at it, or to seal it.
 //!
 //! The fields are those of weft.event.v1; what nobody asks for is passed over. Everything that is written reads the same
-//! here and by the generated types, which is tested.
+//! here and by the generated types, and is written the same, which is tested.
 
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::encoding::{
+    self, DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint, skip_field,
+};
 
 /// An Envelope.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,7 +69,41 @@ impl<'a> EnvelopeRef<'a> {
     }
 }
 
+/// What a part has before its ciphertext, at most: three keys and numbers, and a nonce.
+const PART_START_BYTES_MAX: usize = 48;
+
 impl<'a> PartRef<'a> {
+    /// The encoded envelope of an event with this one part, up to the end of the ciphertext as far as it is there: `more` bytes
+    /// of it are still to be appended, and then the envelope is whole.
+    pub(crate) fn write(&self, header: &[u8], more: usize) -> Vec<u8> {
+        let ciphertext = self.ciphertext.len() + more;
+        let mut start = Vec::with_capacity(PART_START_BYTES_MAX);
+        if self.key_slot != 0 {
+            encoding::uint64::encode(1, &self.key_slot, &mut start);
+        }
+        if self.compression != 0 {
+            encoding::int32::encode(2, &self.compression, &mut start);
+        }
+        if !self.nonce.is_empty() {
+            key_and_length(3, self.nonce.len(), &mut start);
+            start.extend_from_slice(self.nonce);
+        }
+        if ciphertext != 0 {
+            key_and_length(4, ciphertext, &mut start);
+        }
+        let part = start.len() + ciphertext;
+        let keys_and_lengths = 2 + encoded_len_varint(header.len() as u64) + encoded_len_varint(part as u64);
+        let mut envelope = Vec::with_capacity(keys_and_lengths + header.len() + part);
+        if !header.is_empty() {
+            key_and_length(1, header.len(), &mut envelope);
+            envelope.extend_from_slice(header);
+        }
+        key_and_length(2, part, &mut envelope);
+        envelope.extend_from_slice(&start);
+        envelope.extend_from_slice(self.ciphertext);
+        envelope
+    }
+
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut part = Self::default();
         fields(bytes, |tag, value| {
@@ -149,6 +185,12 @@ fn redriven(bytes: &[u8]) -> Option<&[u8]> {
     Some(event_id)
 }
 
+/// What stands before the bytes of a field.
+fn key_and_length(tag: u32, length: usize, to: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, to);
+    encode_varint(length as u64, to);
+}
+
 /// The value of a field, of the two kinds that these messages have.
 #[derive(Clone, Copy)]
 enum Value<'a> {
@@ -222,6 +264,22 @@ mod tests {
                 ciphertext: &part.ciphertext,
             });
             prop_assert_eq!(read.part, first);
+        }
+
+        #[test]
+        fn an_envelope_is_written_as_by_the_generated_type(
+            header in vec(any::<u8>(), 0..200), part in part(), cut in any::<prop::sample::Index>(),
+        ) {
+            let (there, still_to_come) = part.ciphertext.split_at(cut.index(part.ciphertext.len() + 1));
+            let start = PartRef {
+                key_slot: part.key_slot, compression: part.compression, nonce: &part.nonce, ciphertext: there,
+            };
+            let mut written = start.write(&header, still_to_come.len());
+            let capacity = written.capacity();
+            written.extend_from_slice(still_to_come);
+            prop_assert_eq!(written.capacity(), capacity);
+            let whole = Envelope { header, parts: std::vec![part.clone()], clear: Vec::new() };
+            prop_assert_eq!(written, whole.encode_to_vec());
         }
 
         #[test]

@@ -16,7 +16,7 @@ use weft_model::Pseudonym;
 use crate::{Vault, VaultError, error::Cause, generations::Generations};
 
 /// Records whose slot is remembered: about 40 bytes each, twice as many at most.
-const CACHE_RECORDS: usize = 128 * 1024;
+pub(crate) const CACHE_RECORDS: usize = 128 * 1024;
 
 /// Slots that are stored, as far as they are remembered.
 pub(crate) struct KeySlots(Mutex<Generations<Pseudonym, u64>>);

@@ -19,7 +19,7 @@ use crate::{
     names::Names,
     opened::OpenedEvents,
     partitions::PerPartition,
-    seal::{self, Sealed, Unsealed},
+    seal::{self, NonceBytes, Sealed, Unsealed},
     storage::{Ends, Storage, Writing},
     tail::{Found, Tail},
     vault::GENERAL_SLOT,
@@ -136,8 +136,9 @@ impl<S: Storage> Log<S> {
     /// One call, as the writer takes it, and what is told what becomes of it.
     async fn seal_all(&self, drafts: Vec<Draft>) -> Result<(Submission, Reply), AppendError> {
         let mut entries = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            entries.push(self.seal(draft).await?);
+        let nonces = seal::new_nonces(&self.shared.vault, drafts.len());
+        for (draft, nonce) in drafts.into_iter().zip(nonces) {
+            entries.push(self.seal(draft, nonce).await?);
         }
         let bytes = entries.iter().map(|entry| entry.body.bytes()).sum();
         fits(bytes, CALL_BYTES_MAX)?;
@@ -150,7 +151,7 @@ impl<S: Storage> Log<S> {
         self.queue.as_ref().ok_or_else(|| Cause::new(ReadOnly).into())
     }
 
-    async fn seal(&self, draft: Draft) -> Result<Entry, AppendError> {
+    async fn seal(&self, draft: Draft, nonce: NonceBytes) -> Result<Entry, AppendError> {
         let Shared { vault, names, keys, tail, opened, .. } = &*self.shared;
         let event_id = names.event_id(&draft);
         let record = draft.payload.record().map(|record| names.pseudonym(&record));
@@ -182,7 +183,7 @@ impl<S: Storage> Log<S> {
         };
         #[cfg(feature = "suite")]
         if self.shared.bare.load(Ordering::Relaxed) {
-            let body = Body::Sealed(Unsealed::new(header, draft.payload, false).bare());
+            let body = Body::Sealed(Unsealed::new(header, draft.payload, nonce, false).bare());
             return Ok(Entry { head: Head { partition, event_id, same }, body });
         }
         if draft.payload.is_clear() {
@@ -190,7 +191,7 @@ impl<S: Storage> Log<S> {
             fits(sealed.bytes.len(), EVENT_BYTES_MAX)?;
             return Ok(Entry { head: Head { partition, event_id, same }, body: Body::Sealed(sealed) });
         }
-        let unsealed = Unsealed::new(header, draft.payload, opened.wanted());
+        let unsealed = Unsealed::new(header, draft.payload, nonce, opened.wanted());
         fits(unsealed.bytes(), EVENT_BYTES_MAX)?;
         let slot = match record {
             None => Some(GENERAL_SLOT),

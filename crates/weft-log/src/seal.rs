@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use weft_model::{
     DecodeError, Event, Payload, Position, SCHEMA_VERSION, Verdict,
-    proto::event::{Compression, Envelope, Header, Redrives, SealedPart},
+    proto::event::{Compression, Envelope, Header, Redrives},
 };
 
 use crate::{
@@ -21,8 +21,10 @@ use crate::{
     opened::Opened,
 };
 
-const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
+
+/// Never used under one key for two events: drawn at random for each.
+pub(crate) type NonceBytes = [u8; 12];
 
 /// An event in its stored form.
 #[derive(Debug, Clone)]
@@ -42,18 +44,20 @@ pub(crate) struct Unsealed {
     /// The payload, compressed where that makes it smaller.
     plain: Vec<u8>,
     compression: Compression,
+    /// Of this event alone. Sealed again it comes to the same bytes, or has another key.
+    nonce: NonceBytes,
     /// The event as it is, and the encoded length of its payload, where it is kept for whoever follows.
     event: Option<(Arc<Event>, usize)>,
 }
 
 impl Unsealed {
     /// Does what takes longest: encodes and compresses. Keeps the event where `keep` says so.
-    pub(crate) fn new(header: Header, payload: Payload, keep: bool) -> Self {
+    pub(crate) fn new(header: Header, payload: Payload, nonce: NonceBytes, keep: bool) -> Self {
         let (encoded, encoded_header) = (payload.encode(), header.encode_to_vec());
         let bytes = encoded.len();
         let event = keep.then(|| (Arc::new(Event { header, payload }), bytes));
         let (plain, compression) = compress(encoded);
-        Self { header: encoded_header, plain, compression, event }
+        Self { header: encoded_header, plain, compression, nonce, event }
     }
 
     /// Bytes of the payload as it will be sealed; the header is a few hundred more.
@@ -63,23 +67,22 @@ impl Unsealed {
 
     /// Seals with the key in `slot`.
     pub(crate) fn seal(&self, vault: &Vault, slot: u64) -> Result<Sealed, Cause> {
-        let mut nonce = [0; NONCE_BYTES];
-        vault.random().fill(&mut nonce);
         let key = vault.key(slot).map_err(Cause::new)?;
         let mut associated = Vec::new();
         associate(&mut associated, &self.header);
-        let mut ciphertext = Vec::with_capacity(self.plain.len() + TAG_BYTES);
-        ciphertext.extend_from_slice(&self.plain);
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&associated), &mut ciphertext)
-            .map_err(|_| Cause::new("payload cannot be sealed"))?;
-        let sealed = Sealed::new(&self.envelope(slot, nonce, ciphertext));
+        let (nonce, associated) = (Nonce::assume_unique_for_key(self.nonce), Aad::from(&associated));
+        let mut envelope = self.unencrypted(slot);
+        let start = envelope.len() - self.plain.len();
+        let tag = key.seal_in_place_separate_tag(nonce, associated, envelope.get_mut(start..).unwrap_or_default());
+        envelope.extend_from_slice(tag.map_err(|_| Cause::new("payload cannot be sealed"))?.as_ref());
         let opened = |(event, bytes): &(Arc<Event>, usize)| Opened { event: Arc::clone(event), slot, bytes: *bytes };
-        Ok(Sealed { opened: self.event.as_ref().map(opened), ..sealed })
+        Ok(Sealed { opened: self.event.as_ref().map(opened), ..Sealed::new(envelope) })
     }
 
-    fn envelope(&self, key_slot: u64, nonce: [u8; NONCE_BYTES], ciphertext: Vec<u8>) -> Envelope {
-        let part = SealedPart { key_slot, compression: self.compression.into(), nonce: nonce.to_vec(), ciphertext };
-        Envelope { header: self.header.clone(), parts: vec![part], clear: Vec::new() }
+    /// The envelope up to the payload, which is to be encrypted there, and its tag appended.
+    fn unencrypted(&self, key_slot: u64) -> Vec<u8> {
+        let compression = self.compression.into();
+        PartRef { key_slot, compression, nonce: &self.nonce, ciphertext: &self.plain }.write(&self.header, TAG_BYTES)
     }
 }
 
@@ -87,21 +90,22 @@ impl Unsealed {
 impl Unsealed {
     /// As many bytes as sealing makes, and no seal: to measure what sealing costs.
     pub(crate) fn bare(&self) -> Sealed {
-        let ciphertext = [&self.plain[..], &[0; TAG_BYTES]].concat();
-        let envelope = self.envelope(0, [0; NONCE_BYTES], ciphertext);
-        Sealed { bytes: Bytes::from(envelope.encode_to_vec()), leaf: [0; 32], opened: None }
+        let mut bytes = self.unencrypted(0);
+        bytes.extend_from_slice(&[0; TAG_BYTES]);
+        Sealed { bytes: bytes.into(), leaf: [0; 32], opened: None }
     }
 }
 
 impl Sealed {
     /// An event whose payload is stored in the clear.
     pub(crate) fn clear(header: &Header, payload: Vec<u8>) -> Self {
-        Self::new(&Envelope { header: header.encode_to_vec(), parts: Vec::new(), clear: payload })
+        let envelope = Envelope { header: header.encode_to_vec(), parts: Vec::new(), clear: payload };
+        Self::new(envelope.encode_to_vec())
     }
 
-    fn new(envelope: &Envelope) -> Self {
-        let bytes = Bytes::from(envelope.encode_to_vec());
-        Self { leaf: leaf_hash(&bytes), bytes, opened: None }
+    /// `envelope` is encoded.
+    fn new(envelope: Vec<u8>) -> Self {
+        Self { leaf: leaf_hash(&envelope), bytes: envelope.into(), opened: None }
     }
 
     /// The event as it was decided: with a header of another verdict, or one that names the event before. The header is
@@ -141,9 +145,23 @@ impl Sealed {
         decrypt(&key, &part, envelope.header, &mut scratch).ok_or_else(|| Cause::new("own seal does not open"))?;
         let compression = Compression::try_from(part.compression).map_err(Cause::new)?;
         change(&mut header, &Names::new(vault));
-        let unsealed = Unsealed { header: header.encode_to_vec(), plain: scratch.plain, compression, event: None };
+        let (header, plain, nonce) = (header.encode_to_vec(), scratch.plain, new_nonce(vault));
+        let unsealed = Unsealed { header, plain, compression, nonce, event: None };
         unsealed.seal(vault, part.key_slot)
     }
+}
+
+/// For as many events; asked for together they cost little more than one.
+pub(crate) fn new_nonces(vault: &Vault, count: usize) -> Vec<NonceBytes> {
+    let mut nonces = vec![NonceBytes::default(); count];
+    vault.random().fill(nonces.as_flattened_mut());
+    nonces
+}
+
+fn new_nonce(vault: &Vault) -> NonceBytes {
+    let mut nonce = NonceBytes::default();
+    vault.random().fill(&mut nonce);
+    nonce
 }
 
 /// Opens a stored event.

@@ -35,7 +35,7 @@ use weft_model::{Random, hex};
 #[cfg(feature = "kafka")]
 use std::collections::HashMap;
 
-use crate::generations::Generations;
+use crate::{generations::Generations, keys::CACHE_RECORDS};
 use file::KeyFile;
 #[cfg(feature = "kafka")]
 pub(crate) use table::KeyTable;
@@ -43,8 +43,9 @@ pub(crate) use table::KeyTable;
 const SLOT_BYTES: usize = 64;
 const NONCE_BYTES: usize = 12;
 const WRAPPED_BYTES: usize = 48;
-/// Unwrapped keys held in memory: 32 bytes each, twice as many at most.
-const CACHE_KEYS: usize = 32 * 1024;
+/// Unwrapped keys held in memory: about 50 bytes each, twice as many at most. As many as records whose slot is remembered: a
+/// linker that is behind needs them once more than the connectors.
+const CACHE_KEYS: usize = CACHE_RECORDS;
 
 /// Slot of the key for events that are about no source record.
 pub(crate) const GENERAL_SLOT: u64 = 0;
