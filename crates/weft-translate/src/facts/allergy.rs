@@ -1,20 +1,18 @@
 //! Allergies and intolerances (AL1, IAM). One is known by its own identifier (IAM-7) where it has one, else by what it is
 //! to.
 
-use fhir_sdk::r4b::{
-    codes::{
-        AllergyIntoleranceCategory as Category, AllergyIntoleranceCriticality as Criticality,
-        AllergyIntoleranceSeverity as Severity, AllergyIntoleranceType as Type,
-    },
-    resources::{AllergyIntolerance, AllergyIntoleranceOnset, AllergyIntoleranceReaction},
+use fhir_sdk::r4b::codes::{
+    AllergyIntoleranceCategory as Category, AllergyIntoleranceCriticality as Criticality,
+    AllergyIntoleranceSeverity as Severity, AllergyIntoleranceType as Type,
 };
 use weft_model::{When, proto::event::LineKind};
 
 use super::{
     coded::{Coded, concept, text_concept},
+    fhir::{AllergyIntolerance, AllergyIntoleranceReaction},
     ids::{Said, Unique, fhir_id, text_id},
     patient::subject,
-    telling::{Built, Facts, Telling, joined, line},
+    telling::{Facts, Telling, joined, line},
     times,
 };
 use crate::{
@@ -97,34 +95,35 @@ impl<'a> Allergy<'a> {
         line.status = if self.withdrawn { "entered-in-error" } else { "active" }.to_owned();
         telling.line = Some(line);
         let resource = self.resource(facts.context.profile.organisation(), id);
-        facts.tell(telling, resource);
+        facts.tell(telling, &resource);
     }
 
-    fn resource(&self, organisation: &str, id: String) -> Built<AllergyIntolerance> {
-        let mut allergy = AllergyIntolerance::builder().patient(subject()?).build()?;
-        allergy.id = Some(id);
+    fn resource(&self, organisation: &str, id: String) -> AllergyIntolerance<'_> {
         // An allergy that is entered in error has no clinical status.
-        if self.withdrawn {
-            allergy.verification_status = Some(concept(VERIFICATION, "entered-in-error", "Entered in Error")?);
+        let (clinical_status, verification_status) = if self.withdrawn {
+            (None, Some(concept(VERIFICATION, "entered-in-error", "Entered in Error")))
         } else {
-            allergy.clinical_status = Some(concept(CLINICAL, "active", "Active")?);
-        }
+            (Some(concept(CLINICAL, "active", "Active")), None)
+        };
         let kind = self.kind.as_ref().map(Coded::code).unwrap_or_default();
-        allergy.r#type = kind_type(kind);
-        allergy.category.extend(category(kind).map(Some));
-        allergy.code = Some(self.to.concept(organisation, None)?);
         let severity = self.severity.as_ref().map(Coded::code).unwrap_or_default();
-        allergy.criticality = criticality(severity);
-        allergy.onset = self.onset.as_ref().and_then(times::date_time).map(AllergyIntoleranceOnset::DateTime);
-        allergy.recorded_date = self.reported.as_ref().and_then(times::date_time);
-        if !self.reactions.is_empty() {
-            let manifestations: Built<Vec<_>> =
-                self.reactions.iter().map(|reaction| text_concept(reaction).map(Some)).collect();
-            let mut reaction = AllergyIntoleranceReaction::builder().manifestation(manifestations?).build()?;
-            reaction.severity = reaction_severity(severity);
-            allergy.reaction.push(Some(reaction));
+        let reaction = (!self.reactions.is_empty()).then(|| AllergyIntoleranceReaction {
+            manifestation: self.reactions.iter().map(text_concept).collect(),
+            severity: reaction_severity(severity),
+        });
+        AllergyIntolerance {
+            id: Some(id.into()),
+            clinical_status,
+            verification_status,
+            r#type: kind_type(kind),
+            category: category(kind).into_iter().collect(),
+            criticality: criticality(severity),
+            code: Some(self.to.concept(organisation, None)),
+            patient: subject(),
+            onset_date_time: self.onset.as_ref().and_then(times::date_time),
+            recorded_date: self.reported.as_ref().and_then(times::date_time),
+            reaction: reaction.into_iter().collect(),
         }
-        Ok(allergy)
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use fhir_sdk::r4b::types::{CodeableConcept, Coding};
 use weft_model::proto::event::Code;
 
-use super::telling::Built;
+use super::fhir::{CodeableConcept, Coding, Text, text};
 use crate::hl7v2::Repetition;
 
 pub(crate) const LOINC: &str = "http://loinc.org";
@@ -82,65 +81,59 @@ impl<'a> Coded<'a> {
 
     /// As FHIR. `canonical` is what the feed's code map has for it, and goes first. Names of systems that are not known
     /// are made URIs under `organisation`: the same name means different things at different places.
-    pub(crate) fn concept(&self, organisation: &str, canonical: Option<&Code>) -> Built<CodeableConcept> {
-        let mut concept = CodeableConcept::builder().build()?;
-        if let Some(code) = canonical {
-            concept.coding.push(Some(coding(&code.system, &code.code, &code.display)?));
-        }
-        for entry in &self.codes {
-            if entry.code.is_empty() {
-                continue;
-            }
-            let system = system_uri(&entry.system, &entry.code, organisation);
-            let mut coding = coding("", &entry.code, &entry.display)?;
-            coding.system = system.map(Cow::into_owned);
-            concept.coding.push(Some(coding));
-        }
+    pub(crate) fn concept(&self, organisation: &str, canonical: Option<&'a Code>) -> CodeableConcept<'a> {
+        let canonical = canonical.map(|code| coding(&code.system, &code.code, &code.display));
+        let entries = self.codes.iter().filter(|entry| !entry.code.is_empty()).map(|entry| Coding {
+            system: system_uri(&entry.system, &entry.code, organisation),
+            code: Some(entry.code.clone()),
+            display: said(&entry.display),
+        });
         let [first, ..] = &self.codes;
         let text = if self.text.is_empty() && first.code.is_empty() { &first.display } else { &self.text };
-        concept.text = (!text.is_empty()).then(|| text.to_string());
-        Ok(concept)
+        CodeableConcept { coding: canonical.into_iter().chain(entries).collect(), text: said(text) }
     }
 
     /// As FHIR, with `system` for the codes that state none: the table that the field has by definition.
-    pub(crate) fn concept_in(&self, system: &str, organisation: &str) -> Built<CodeableConcept> {
-        let mut concept = self.concept(organisation, None)?;
-        for coding in concept.coding.iter_mut().flatten().filter(|c| c.system.is_none()) {
-            coding.system = Some(system.to_owned());
+    pub(crate) fn concept_in(&self, system: &'a str, organisation: &str) -> CodeableConcept<'a> {
+        let mut concept = self.concept(organisation, None);
+        for coding in concept.coding.iter_mut().filter(|c| c.system.is_none()) {
+            coding.system = Some(system.into());
         }
-        Ok(concept)
+        concept
     }
 }
 
 /// A coding; what is empty is left out.
-pub(crate) fn coding(system: &str, code: &str, display: &str) -> Built<Coding> {
-    let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let mut coding = Coding::builder().build()?;
-    (coding.system, coding.code, coding.display) = (said(system), said(code), said(display));
-    Ok(coding)
+pub(crate) fn coding<'a>(system: &'a str, code: &'a str, display: &'a str) -> Coding<'a> {
+    Coding { system: text(system), code: text(code), display: text(display) }
 }
 
 /// A concept of one coding.
-pub(crate) fn concept(system: &str, code: &str, display: &str) -> Built<CodeableConcept> {
-    let mut concept = CodeableConcept::builder().build()?;
-    concept.coding.push(Some(coding(system, code, display)?));
-    Ok(concept)
+pub(crate) fn concept<'a>(system: &'a str, code: &'a str, display: &'a str) -> CodeableConcept<'a> {
+    CodeableConcept { coding: vec![coding(system, code, display)], text: None }
 }
 
 /// A concept that is only text.
-pub(crate) fn text_concept(text: &str) -> Built<CodeableConcept> {
-    let mut concept = CodeableConcept::builder().build()?;
-    concept.text = Some(text.to_owned());
-    Ok(concept)
+pub(crate) fn text_concept<'a>(text: impl Into<Text<'a>>) -> CodeableConcept<'a> {
+    CodeableConcept { coding: Vec::new(), text: Some(text.into()) }
+}
+
+/// A text for an element; what is empty is not said.
+pub(crate) fn said<'a>(text: &Text<'a>) -> Option<Text<'a>> {
+    (!text.is_empty()).then(|| text.clone())
 }
 
 /// URI of the system that a source calls `name`; one of the organisation's own where the name is not known; `None`
 /// where there is no name.
-pub(crate) fn system_uri<'n>(name: &'n str, code: &str, organisation: &str) -> Option<Cow<'n, str>> {
-    if name.is_empty() {
-        return None;
+pub(crate) fn system_uri<'n>(name: &Text<'n>, code: &str, organisation: &str) -> Option<Text<'n>> {
+    if name.is_empty() || is_uri(name) {
+        return said(name);
     }
     known_system(name, code).or_else(|| Some(local_uri("code-system", organisation, name).into()))
+}
+
+fn is_uri(name: &str) -> bool {
+    name.starts_with("http://") || name.starts_with("https://") || name.starts_with("urn:")
 }
 
 /// A URI for a name that means something only at `organisation`.
@@ -161,10 +154,7 @@ pub(crate) fn local_uri(kind: &str, organisation: &str, name: &str) -> String {
 
 /// URIs of the systems in HL7's table 0396 and of those that UK feeds use. Where senders use a name loosely, the code must
 /// look like one of that system.
-fn known_system<'n>(name: &'n str, code: &str) -> Option<Cow<'n, str>> {
-    if name.starts_with("http://") || name.starts_with("https://") || name.starts_with("urn:") {
-        return Some(Cow::Borrowed(name));
-    }
+fn known_system(name: &str, code: &str) -> Option<Text<'static>> {
     let is_concept_id = || (6..=18).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_digit());
     let mut upper = [0; 12];
     let upper = upper.get_mut(..name.len())?;
@@ -211,7 +201,7 @@ mod tests {
     use super::*;
 
     fn check(name: &str, code: &str, wanted: Option<&str>) {
-        assert_eq!(system_uri(name, code, "RYJ").as_deref(), wanted, "{name} {code}");
+        assert_eq!(system_uri(&name.into(), code, "RYJ").as_deref(), wanted, "{name} {code}");
     }
 
     #[test]

@@ -1,9 +1,5 @@
 //! Diagnoses (DG1). One is known by its own identifier (DG1-20) where it has one, else by its visit, code and type.
 
-use fhir_sdk::r4b::{
-    resources::{Condition, ConditionOnset},
-    types::CodeableConcept,
-};
 use weft_model::{
     When,
     proto::event::{Code, LineKind},
@@ -11,10 +7,11 @@ use weft_model::{
 
 use super::{
     coded::{Coded, ICD_10, coding, concept, local_uri, text_concept},
+    fhir::{CodeableConcept, Condition, Identifier},
     ids::{Said, Unique, fhir_id, text_id},
     patient::{identifier, subject},
     people::Clinician,
-    telling::{Built, Facts, Telling, joined, line},
+    telling::{Facts, Telling, joined, line},
     times,
     visit::Visit,
 };
@@ -114,59 +111,58 @@ impl<'a> Diagnosis<'a> {
         line.encounter = visit.map(|visit| visit.id.clone()).unwrap_or_default();
         telling.line = Some(line);
         let resource = self.resource(facts.context.profile.organisation(), visit, id, telling.recorded);
-        facts.tell(telling, resource);
+        facts.tell(telling, &resource);
     }
 
     fn in_icd_10(&self, code: Code) -> Code {
         if self.is_icd_10() { Code { system: ICD_10.to_owned(), ..code } } else { code }
     }
 
-    fn resource(
-        &self,
-        organisation: &str,
-        visit: Option<&Visit>,
-        id: String,
-        recorded: Option<When>,
-    ) -> Built<Condition> {
-        let mut condition = Condition::builder().subject(subject()?).build()?;
-        condition.id = Some(id);
-        condition.code = Some(self.code(organisation)?);
+    fn resource(&self, organisation: &str, visit: Option<&Visit>, id: String, recorded: Option<When>) -> Condition<'_> {
         // A condition that is entered in error has no clinical status.
-        if self.withdrawn {
-            condition.verification_status = Some(concept(VERIFICATION, "entered-in-error", "Entered in Error")?);
+        let (clinical_status, verification_status) = if self.withdrawn {
+            (None, Some(concept(VERIFICATION, "entered-in-error", "Entered in Error")))
         } else {
-            condition.clinical_status = Some(concept(CLINICAL, "active", "Active")?);
-        }
-        let mut category = concept(CATEGORY, "encounter-diagnosis", "Encounter Diagnosis")?;
+            (Some(concept(CLINICAL, "active", "Active")), None)
+        };
+        let mut category = concept(CATEGORY, "encounter-diagnosis", "Encounter Diagnosis");
         if let Some(kind) = self.kind.as_ref().filter(|kind| !kind.code().is_empty()) {
-            category.coding.push(Some(coding(DIAGNOSIS_TYPE, kind.code(), kind_name(kind))?));
+            category.coding.push(coding(DIAGNOSIS_TYPE, kind.code(), kind_name(kind)));
         }
-        condition.category.push(Some(category));
-        condition.encounter = visit.map(Visit::reference).transpose()?;
-        condition.onset = self.onset.as_ref().and_then(times::date_time).map(ConditionOnset::DateTime);
-        condition.recorded_date = recorded.as_ref().and_then(times::date_time);
-        if let Some(clinician) = self.dg1.field(16).repetitions().find_map(|r| Clinician::read(&r, organisation)) {
-            condition.asserter = Some(clinician.reference()?);
+        let asserter = self.dg1.field(16).repetitions().find_map(|r| Clinician::read(&r, organisation));
+        Condition {
+            id: Some(id.into()),
+            identifier: self.own_number(organisation).into_iter().collect(),
+            clinical_status,
+            verification_status,
+            category: vec![category],
+            code: Some(self.code(organisation)),
+            subject: subject(),
+            encounter: visit.map(Visit::reference),
+            onset_date_time: self.onset.as_ref().and_then(times::date_time),
+            recorded_date: recorded.as_ref().and_then(times::date_time),
+            asserter: asserter.map(Clinician::into_reference),
         }
-        if let Some(ei) = self.dg1.field(20).repetitions().next().filter(|ei| !ei.component(1).is_empty()) {
-            let authority = ei.component(2);
-            let authority = if authority.is_empty() { "DG1-20" } else { authority.as_ref() };
-            let system = local_uri("diagnosis", organisation, authority);
-            condition.identifier.push(Some(identifier(system, &ei.component(1))?));
-        }
-        Ok(condition)
     }
 
-    fn code(&self, organisation: &str) -> Built<CodeableConcept> {
+    /// DG1-20.
+    fn own_number(&self, organisation: &str) -> Option<Identifier<'_>> {
+        let ei = self.dg1.field(20).repetitions().next().filter(|ei| !ei.component(1).is_empty())?;
+        let authority = ei.component(2);
+        let authority = if authority.is_empty() { "DG1-20" } else { authority.as_ref() };
+        Some(identifier(local_uri("diagnosis", organisation, authority), ei.component(1)))
+    }
+
+    fn code(&self, organisation: &str) -> CodeableConcept<'_> {
         let mut code = match &self.coded {
-            Some(coded) if self.is_icd_10() => coded.concept_in(ICD_10, organisation)?,
-            Some(coded) => coded.concept(organisation, None)?,
+            Some(coded) if self.is_icd_10() => coded.concept_in(ICD_10, organisation),
+            Some(coded) => coded.concept(organisation, None),
             None => return text_concept(&self.description),
         };
         if !self.description.is_empty() {
-            code.text = Some(self.description.clone());
+            code.text = Some(self.description.as_str().into());
         }
-        Ok(code)
+        code
     }
 }
 

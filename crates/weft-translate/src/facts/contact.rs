@@ -2,13 +2,10 @@
 
 use std::borrow::Cow;
 
-use fhir_sdk::r4b::{
-    codes::{AddressType, AddressUse, ContactPointSystem, ContactPointUse},
-    types::{Address, ContactPoint},
-};
+use fhir_sdk::r4b::codes::{AddressType, AddressUse, ContactPointSystem, ContactPointUse};
 use weft_model::proto::event::{self, Telecom};
 
-use super::telling::Built;
+use super::fhir::{Address, ContactPoint, text};
 use crate::hl7v2::{Field, Repetition};
 
 /// An address, and what linking has no use for.
@@ -56,10 +53,8 @@ fn address_use(code: &str) -> (&'static str, bool) {
 }
 
 /// An address as FHIR has it; a county is its district, as UK Core has it.
-pub(crate) fn fhir_address(read: &Read) -> Built<Address> {
-    let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let mut built = Address::builder().build()?;
-    built.r#use = match read.address.r#use.as_str() {
+pub(crate) fn fhir_address(read: &Read) -> Address<'_> {
+    let use_ = match read.address.r#use.as_str() {
         "home" => Some(AddressUse::Home),
         "temp" => Some(AddressUse::Temp),
         "work" => Some(AddressUse::Work),
@@ -67,13 +62,15 @@ pub(crate) fn fhir_address(read: &Read) -> Built<Address> {
         "billing" => Some(AddressUse::Billing),
         _ => None,
     };
-    built.r#type = read.postal.then_some(AddressType::Postal);
-    built.line = read.address.lines.iter().map(|line| Some(line.clone())).collect();
-    built.city = said(&read.address.city);
-    built.district = said(&read.address.district);
-    built.postal_code = said(&read.address.postcode);
-    built.country = said(&read.country);
-    Ok(built)
+    Address {
+        r#use: use_,
+        r#type: read.postal.then_some(AddressType::Postal),
+        line: read.address.lines.iter().map(Into::into).collect(),
+        city: text(&read.address.city),
+        district: text(&read.address.district),
+        postal_code: text(&read.address.postcode),
+        country: text(&read.country),
+    }
 }
 
 /// The telecommunications of an XTN field; `use_` is what the field is for where the repetition does not say.
@@ -139,22 +136,20 @@ fn is_mail(text: &str) -> bool {
 }
 
 /// A telecommunication as FHIR has it.
-pub(crate) fn contact_point(telecom: &Telecom) -> Built<ContactPoint> {
-    let mut built = ContactPoint::builder().build()?;
-    built.system = Some(match telecom.system.as_str() {
+pub(crate) fn contact_point(telecom: &Telecom) -> ContactPoint<'_> {
+    let system = match telecom.system.as_str() {
         "email" => ContactPointSystem::Email,
         "fax" => ContactPointSystem::Fax,
         "pager" => ContactPointSystem::Pager,
         "phone" => ContactPointSystem::Phone,
         _ => ContactPointSystem::Other,
-    });
-    built.r#use = match telecom.r#use.as_str() {
+    };
+    let use_ = match telecom.r#use.as_str() {
         "home" => Some(ContactPointUse::Home),
         "work" => Some(ContactPointUse::Work),
         "mobile" => Some(ContactPointUse::Mobile),
         "temp" => Some(ContactPointUse::Temp),
         _ => None,
     };
-    built.value = Some(telecom.value.clone());
-    Ok(built)
+    ContactPoint { system: Some(system), value: Some(telecom.value.as_str().into()), r#use: use_ }
 }

@@ -15,13 +15,7 @@
 //! HL7 has EVN-6 of a cancellation be the time of what is cancelled, but many senders put in it the time of cancelling,
 //! so the time of day cannot be part of it. Moving twice in a day between the same two beds is one line.
 
-use std::borrow::Cow;
-
-use fhir_sdk::r4b::{
-    codes::{EncounterLocationStatus, EncounterStatus},
-    resources::{Encounter, EncounterHospitalization, EncounterParticipant},
-    types::{CodeableConcept, Identifier},
-};
+use fhir_sdk::r4b::codes::{EncounterLocationStatus, EncounterStatus};
 use weft_model::{
     When,
     proto::event::{Line, LineKind},
@@ -29,10 +23,13 @@ use weft_model::{
 
 use super::{
     coded::{Coded, V2_IDENTIFIER_TYPE, concept, local_uri},
+    fhir::{
+        CodeableConcept, Encounter, EncounterHospitalization, EncounterLocation, EncounterParticipant, Identifier, Text,
+    },
     patient::{identifier, subject},
     people::Clinician,
     place::Place,
-    telling::{Built, Facts, Telling, joined, line},
+    telling::{Facts, Telling, joined, line},
     times,
     visit::Visit,
 };
@@ -41,6 +38,7 @@ use crate::{
     issue::{information, warning},
 };
 
+const ADMISSION_TYPE: &str = "http://terminology.hl7.org/CodeSystem/v2-0007";
 const PARTICIPATION_TYPE: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
 
 /// What a message does to a visit.
@@ -192,7 +190,7 @@ impl<'m, 'v> Told<'m, 'v> {
         let status = self.status(movement, withdrawn);
         telling.line = Some(self.line(movement, status));
         let resource = self.resource(facts, movement, status);
-        facts.tell(telling, resource);
+        facts.tell(telling, &resource);
     }
 
     fn status(&self, movement: Movement, withdrawn: bool) -> EncounterStatus {
@@ -260,93 +258,83 @@ impl<'m, 'v> Told<'m, 'v> {
         self.pv2.and_then(|pv2| read_coded(pv2.field(3)))
     }
 
-    fn resource(&self, facts: &mut Facts<'_>, movement: Movement, status: EncounterStatus) -> Built<Encounter> {
+    fn resource(&self, facts: &mut Facts<'_>, movement: Movement, status: EncounterStatus) -> Encounter<'_> {
         let organisation = facts.context.profile.organisation();
         let visit = self.visit;
-        let mut encounter = Encounter::builder().status(status).class(visit.class.coding()?).build()?;
-        encounter.id = Some(visit.id.clone());
-        encounter.identifier = self.numbers(organisation)?;
-        encounter.subject = Some(subject()?);
         let event = facts.context.occurred.or(facts.context.recorded);
         let start = match movement {
             Movement::Admit | Movement::Attend => visit.admitted.or(event),
             _ => visit.admitted,
         };
         let end = if movement == Movement::Discharge { visit.discharged.or(event) } else { visit.discharged };
-        encounter.period = times::period(start.as_ref(), end.as_ref())?;
         if let (Some(start), Some(end)) = (start, end)
             && end.start_us < start.start_us
         {
             let text = "the visit ends before it begins";
             facts.issues.push(information("period-reversed", self.pv1.location(45), text));
         }
-        encounter.r#type.extend(self.concept(4, organisation)?.map(Some));
-        encounter.service_type = self.concept(10, organisation)?;
-        if let Some(reason) = self.reason() {
-            encounter.reason_code.push(Some(reason.concept(organisation, None)?));
+        let participants = self.participants.iter().map(|(clinician, role)| EncounterParticipant {
+            r#type: vec![concept(PARTICIPATION_TYPE, role.code, role.display)],
+            individual: Some(clinician.reference()),
+        });
+        Encounter {
+            id: Some(visit.id.as_str().into()),
+            identifier: self.numbers(organisation),
+            status: Some(status),
+            class: Some(visit.class.coding()),
+            r#type: self.concept(4, organisation).into_iter().collect(),
+            service_type: self.concept(10, organisation),
+            subject: subject(),
+            participant: participants.collect(),
+            period: times::period(start.as_ref(), end.as_ref()),
+            reason_code: self.reason().map(|reason| reason.concept(organisation, None)).into_iter().collect(),
+            hospitalization: self.hospitalization(organisation),
+            location: self.places(movement, status),
         }
-        for (clinician, role) in &self.participants {
-            let mut participant = EncounterParticipant::builder().build()?;
-            participant.r#type.push(Some(concept(PARTICIPATION_TYPE, role.code, role.display)?));
-            participant.individual = Some(clinician.reference()?);
-            encounter.participant.push(Some(participant));
-        }
-        if let Some(before) = self.before.as_ref().filter(|_| movement == Movement::Transfer) {
-            encounter.location.push(before.at(EncounterLocationStatus::Completed)?);
-        }
-        if let Some(place) = &self.place {
-            let status = place_status(encounter.status);
-            encounter.location.push(place.at(status)?);
-        }
-        encounter.hospitalization = self.hospitalization(organisation)?;
-        Ok(encounter)
+    }
+
+    fn places(&self, movement: Movement, status: EncounterStatus) -> Vec<EncounterLocation<'_>> {
+        let before = self.before.as_ref().filter(|_| movement == Movement::Transfer);
+        let before = before.map(|place| (place, EncounterLocationStatus::Completed));
+        let now = self.place.as_ref().map(|place| (place, place_status(status)));
+        let all = before.into_iter().chain(now);
+        all.map(|(place, status)| EncounterLocation { location: Some(place.reference()), status: Some(status) })
+            .collect()
     }
 
     /// PV1-19 and PV1-50, which is the same visit by another number.
-    fn numbers(&self, organisation: &str) -> Built<Vec<Option<Identifier>>> {
+    fn numbers(&self, organisation: &str) -> Vec<Identifier<'m>> {
         let mut numbers = Vec::new();
         for (field, code, display) in [(19, "VN", "Visit number"), (50, "", "")] {
             let Some(cx) = self.pv1.field(field).repetitions().next().filter(|cx| !cx.component(1).is_empty()) else {
                 continue;
             };
             let authority = cx.component(4);
-            let authority = if authority.is_empty() { Cow::Owned(format!("PV1-{field}")) } else { authority };
-            let mut number = identifier(local_uri("visit", organisation, &authority), &cx.component(1))?;
+            let authority: Text<'_> = if authority.is_empty() { format!("PV1-{field}").into() } else { authority };
+            let mut number = identifier(local_uri("visit", organisation, &authority), cx.component(1));
             if !code.is_empty() {
-                number.r#type = Some(concept(V2_IDENTIFIER_TYPE, code, display)?);
+                number.r#type = Some(concept(V2_IDENTIFIER_TYPE, code, display));
             }
-            numbers.push(Some(number));
+            numbers.push(number);
         }
-        Ok(numbers)
+        numbers
     }
 
-    fn concept(&self, field: usize, organisation: &str) -> Built<Option<CodeableConcept>> {
-        let table = match field {
-            4 => "http://terminology.hl7.org/CodeSystem/v2-0007",
-            14 => "http://terminology.hl7.org/CodeSystem/v2-0023",
-            36 => "http://terminology.hl7.org/CodeSystem/v2-0112",
-            _ => return self.coded(field).map(|coded| coded.concept(organisation, None)).transpose(),
-        };
+    fn concept(&self, field: usize, organisation: &str) -> Option<CodeableConcept<'m>> {
+        let coded = self.coded(field)?;
         // Only HL7's own codes are in HL7's tables: the UK puts the Data Dictionary's numbers there.
-        let hl7 = |coded: &Coded<'_>| field == 4 && coded.code().bytes().all(|b| b.is_ascii_uppercase());
-        match self.coded(field) {
-            Some(coded) if hl7(&coded) => coded.concept_in(table, organisation).map(Some),
-            Some(coded) => coded.concept(organisation, None).map(Some),
-            None => Ok(None),
-        }
+        let hl7 = field == 4 && coded.code().bytes().all(|b| b.is_ascii_uppercase());
+        Some(if hl7 { coded.concept_in(ADMISSION_TYPE, organisation) } else { coded.concept(organisation, None) })
     }
 
-    fn hospitalization(&self, organisation: &str) -> Built<Option<EncounterHospitalization>> {
-        let (source, disposition) = (self.concept(14, organisation)?, self.concept(36, organisation)?);
-        let destination = Place::read(self.pv1.field(37));
-        if source.is_none() && disposition.is_none() && destination.is_none() {
-            return Ok(None);
-        }
-        let mut stay = EncounterHospitalization::builder().build()?;
-        stay.admit_source = source;
-        stay.discharge_disposition = disposition;
-        stay.destination = destination.map(|place| place.reference()).transpose()?;
-        Ok(Some(stay))
+    fn hospitalization(&self, organisation: &str) -> Option<EncounterHospitalization<'m>> {
+        let stay = EncounterHospitalization {
+            admit_source: self.concept(14, organisation),
+            destination: Place::read(self.pv1.field(37)).map(Place::into_reference),
+            discharge_disposition: self.concept(36, organisation),
+        };
+        let said = stay.admit_source.is_some() || stay.destination.is_some() || stay.discharge_disposition.is_some();
+        said.then_some(stay)
     }
 }
 

@@ -11,6 +11,7 @@ mod condition;
 mod contact;
 mod demographics;
 mod encounter;
+mod fhir;
 mod ids;
 mod json;
 mod merge;

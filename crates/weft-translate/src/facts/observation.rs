@@ -2,11 +2,7 @@
 
 use std::borrow::Cow;
 
-use fhir_sdk::r4b::{
-    codes::ObservationStatus,
-    resources::{Observation, ObservationComponent, ObservationEffective},
-    types::{Annotation, CodeableConcept, Reference},
-};
+use fhir_sdk::r4b::codes::ObservationStatus;
 use weft_model::{
     When,
     proto::event::{Code, LineKind},
@@ -14,13 +10,14 @@ use weft_model::{
 
 use super::{
     coded::{Coded, concept, text_concept},
+    fhir::{Annotation, CodeableConcept, Observation, ObservationComponent, Reference, Text},
     ids::{Unique, fhir_id, text_id},
     json::Decimals,
     patient::subject,
     people::Clinician,
     quantity::{Limits, Unit},
     report::Report,
-    telling::{Built, Facts, Telling, joined, line, one_line},
+    telling::{Facts, Telling, joined, line, one_line},
     times,
     value::{self, FhirValue, Value},
 };
@@ -31,6 +28,47 @@ use crate::{
 
 const INTERPRETATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation";
 const DATA_ABSENT: &str = "http://terminology.hl7.org/CodeSystem/data-absent-reason";
+
+/// Codes and displays of FHIR's.
+const INTERPRETATIONS: [(&str, &str); 37] = [
+    ("<", "Off scale low"),
+    (">", "Off scale high"),
+    ("A", "Abnormal"),
+    ("AA", "Critical abnormal"),
+    ("B", "Better"),
+    ("CAR", "Carrier"),
+    ("D", "Significant change down"),
+    ("DET", "Detected"),
+    ("E", "Equivocal"),
+    ("EX", "outside threshold"),
+    ("EXP", "Expected"),
+    ("H", "High"),
+    ("HH", "Critical high"),
+    ("HU", "Significantly high"),
+    ("I", "Intermediate"),
+    ("IE", "Insufficient evidence"),
+    ("IND", "Indeterminate"),
+    ("L", "Low"),
+    ("LL", "Critical low"),
+    ("LU", "Significantly low"),
+    ("N", "Normal"),
+    ("NCL", "No CLSI defined breakpoint"),
+    ("ND", "Not detected"),
+    ("NEG", "Negative"),
+    ("NR", "Non-reactive"),
+    ("NS", "Non-susceptible"),
+    ("POS", "Positive"),
+    ("R", "Resistant"),
+    ("RR", "Reactive"),
+    ("S", "Susceptible"),
+    ("SDD", "Susceptible-dose dependent"),
+    ("SYN-R", "Synergy - resistant"),
+    ("SYN-S", "Synergy - susceptible"),
+    ("U", "Significant change up"),
+    ("UNE", "Unexpected"),
+    ("W", "Worse"),
+    ("WR", "Weakly reactive"),
+];
 
 /// One or more OBX that are one observation, and the notes that follow them.
 #[derive(Debug)]
@@ -103,27 +141,21 @@ pub(crate) fn tell(facts: &mut Facts<'_>, report: &Report<'_>, group: &Group<'_>
     telling.withdrawn = status.withdrawn;
     telling.occurred = facts.time(obx.field(14)).or(report.occurred);
     telling.recorded = report.issued;
-    let canonical = facts.context.profile.observation(coded.code()).cloned();
-    let name = canonical.as_ref().map(|c| c.display.as_str()).filter(|d| !d.is_empty()).unwrap_or(coded.name());
+    let canonical = facts.context.profile.observation(coded.code());
+    let name = canonical.map(|c| c.display.as_str()).filter(|d| !d.is_empty()).unwrap_or(coded.name());
     let mut line = line(LineKind::Observation, name);
-    line.code = canonical.clone().or_else(|| coded.line_code());
+    line.code = canonical.cloned().or_else(|| coded.line_code());
     line.status = status.status.as_ref().to_owned();
     line.encounter = report.visit.map(|visit| visit.id.clone()).unwrap_or_default();
     let telling_occurred = telling.occurred;
     let read = Read::of(facts, group, &mut telling.decimals);
-    let made = Made {
-        id: id.clone(),
-        withdrawn: status.withdrawn,
-        abnormal: read.as_ref().is_ok_and(Read::is_abnormal),
-        narrative: read.as_ref().ok().and_then(Read::narrative),
-    };
-    let resource = read.and_then(|read| {
-        line.detail = read.detail();
-        let content = Content { group, coded: &coded, canonical: canonical.as_ref(), occurred: telling_occurred, id };
-        resource(facts, report, content, status, read, &mut telling.decimals)
-    });
+    let made =
+        Made { id: id.clone(), withdrawn: status.withdrawn, abnormal: read.is_abnormal(), narrative: read.narrative() };
+    line.detail = read.detail();
+    let content = Content { group, coded: &coded, canonical, occurred: telling_occurred, id };
+    let resource = resource(facts, report, content, status, read, &mut telling.decimals);
     telling.line = Some(line);
-    facts.tell(telling, resource);
+    facts.tell(telling, &resource);
     Some(made)
 }
 
@@ -170,34 +202,33 @@ fn status(facts: &mut Facts<'_>, obx: Segment<'_>, report: &Report<'_>) -> Statu
 /// The parts of an observation that its line shows too.
 struct Read<'a> {
     unit: Unit<'a>,
-    values: Vec<Value>,
+    values: Vec<Value<'a>>,
     limits: Option<Limits>,
     /// Codes and names of OBX-8.
-    flags: Vec<(String, CodeableConcept)>,
+    flags: Vec<(String, CodeableConcept<'a>)>,
     text: bool,
 }
 
 impl<'a> Read<'a> {
-    fn of(facts: &mut Facts<'_>, group: &Group<'a>, decimals: &mut Decimals) -> Built<Self> {
+    fn of(facts: &mut Facts<'_>, group: &Group<'a>, decimals: &mut Decimals) -> Self {
         let obx = group.obx;
         let unit = Unit::read(obx.field(6));
-        let mut values = value::read(facts, obx, &unit, decimals)?;
+        let mut values = value::read(facts, obx, &unit, decimals);
         let text = value::is_narrative(obx.field(2).raw().trim_ascii());
         if text && !group.more.is_empty() {
             let lines = [obx].into_iter().chain(group.more.iter().copied());
             let lines: Vec<String> = lines.map(|obx| value::narrative(obx.field(5)).unwrap_or_default()).collect();
-            let whole = lines.join("\n").trim().to_owned();
-            values = vec![Value { value: FhirValue::Text(whole.clone()), text: whole }];
+            values = vec![value::text_value(lines.join("\n").trim())];
         }
         let range = obx.field(7).whole_text();
         let organisation = facts.context.profile.organisation();
-        Ok(Self {
+        Self {
             unit,
             values,
             limits: range.and_then(|range| Limits::read(&range)),
-            flags: interpretations(obx.field(8), organisation)?,
+            flags: interpretations(obx.field(8), organisation),
             text,
-        })
+        }
     }
 
     fn is_abnormal(&self) -> bool {
@@ -218,60 +249,21 @@ impl<'a> Read<'a> {
 }
 
 /// Table 0078, whose codes are those of FHIR's; a code of neither is the organisation's own.
-fn interpretations(field: Field<'_>, organisation: &str) -> Built<Vec<(String, CodeableConcept)>> {
+fn interpretations<'a>(field: Field<'a>, organisation: &str) -> Vec<(String, CodeableConcept<'a>)> {
     let mut read = Vec::new();
     for coded in field.repetitions().filter_map(|r| Coded::read(&r)) {
-        let code = coded.code().to_owned();
-        let concept = match interpretation_display(&code) {
-            Some(display) => concept(INTERPRETATION, &code, display)?,
-            None => coded.concept(organisation, None)?,
+        let (code, name) = (coded.code(), coded.name());
+        let concept = match interpretation(code) {
+            Some((code, display)) => concept(INTERPRETATION, code, display),
+            None => coded.concept(organisation, None),
         };
-        read.push((if code.is_empty() { coded.name().to_owned() } else { code }, concept));
+        read.push((if code.is_empty() { name } else { code }.to_owned(), concept));
     }
-    Ok(read)
+    read
 }
 
-fn interpretation_display(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "<" => "Off scale low",
-        ">" => "Off scale high",
-        "A" => "Abnormal",
-        "AA" => "Critical abnormal",
-        "B" => "Better",
-        "CAR" => "Carrier",
-        "D" => "Significant change down",
-        "DET" => "Detected",
-        "E" => "Equivocal",
-        "EX" => "outside threshold",
-        "EXP" => "Expected",
-        "H" => "High",
-        "HH" => "Critical high",
-        "HU" => "Significantly high",
-        "I" => "Intermediate",
-        "IE" => "Insufficient evidence",
-        "IND" => "Indeterminate",
-        "L" => "Low",
-        "LL" => "Critical low",
-        "LU" => "Significantly low",
-        "N" => "Normal",
-        "NCL" => "No CLSI defined breakpoint",
-        "ND" => "Not detected",
-        "NEG" => "Negative",
-        "NR" => "Non-reactive",
-        "NS" => "Non-susceptible",
-        "POS" => "Positive",
-        "R" => "Resistant",
-        "RR" => "Reactive",
-        "S" => "Susceptible",
-        "SDD" => "Susceptible-dose dependent",
-        "SYN-R" => "Synergy - resistant",
-        "SYN-S" => "Synergy - susceptible",
-        "U" => "Significant change up",
-        "UNE" => "Unexpected",
-        "W" => "Worse",
-        "WR" => "Weakly reactive",
-        _ => return None,
-    })
+fn interpretation(code: &str) -> Option<(&'static str, &'static str)> {
+    INTERPRETATIONS.iter().copied().find(|(known, _)| *known == code)
 }
 
 /// What is observed, and of which segments.
@@ -283,88 +275,66 @@ struct Content<'a> {
     id: String,
 }
 
-fn resource(
+fn resource<'a>(
     facts: &Facts<'_>,
     report: &Report<'_>,
-    content: Content<'_>,
+    content: Content<'a>,
     status: Status,
-    read: Read<'_>,
+    read: Read<'a>,
     decimals: &mut Decimals,
-) -> Built<Observation> {
+) -> Observation<'a> {
     let organisation = facts.context.profile.organisation();
     let obx = content.group.obx;
-    let code = content.coded.concept(organisation, content.canonical)?;
-    let mut values = read.values.into_iter();
-    let first = values.next();
-    let mut components = Vec::new();
-    for value in values {
-        // FHIR has one value: a field that repeats has the others as components of the same code.
-        let mut component = ObservationComponent::builder().code(code.clone()).build()?;
-        component.value = value.value.into();
-        components.push(Some(component));
+    let code = content.coded.concept(organisation, content.canonical);
+    let mut values = read.values.into_iter().map(|value| value.value);
+    let (value, attachment, absent) = match values.next() {
+        Some(FhirValue::Value(value)) => (Some(value), None, None),
+        Some(FhirValue::Attached(attachment)) => (None, Some(attachment), None),
+        None => (None, None, status.absent.map(|(code, display)| concept(DATA_ABSENT, code, display))),
+    };
+    // FHIR has one value: a field that repeats has the others as components of the same code.
+    let others = values.map(|value| match value {
+        FhirValue::Value(value) => Some(value),
+        FhirValue::Attached(_) => None,
+    });
+    let component = others.map(|value| ObservationComponent { code: Some(code.clone()), value }).collect();
+    Observation {
+        id: Some(content.id.into()),
+        extension: attachment.into_iter().collect(),
+        status: Some(status.status),
+        subject: subject(),
+        encounter: report.visit.map(|visit| visit.reference()),
+        effective_date_time: content.occurred.as_ref().and_then(times::date_time),
+        performer: performers(obx, organisation),
+        value,
+        data_absent_reason: absent,
+        interpretation: read.flags.into_iter().map(|(_, concept)| concept).collect(),
+        note: note(&content.group.notes).into_iter().collect(),
+        method: method(obx, organisation),
+        reference_range: read.limits.map(|limits| limits.resource(&read.unit, decimals)).into_iter().collect(),
+        component,
+        code: Some(code),
     }
-    let mut observation = Observation::builder().status(status.status).code(code).build()?;
-    observation.id = Some(content.id);
-    observation.component = components;
-    observation.subject = Some(subject()?);
-    observation.encounter = report.visit.map(|visit| visit.reference()).transpose()?;
-    observation.effective = content.occurred.as_ref().and_then(times::date_time).map(ObservationEffective::DateTime);
-    match first.map(|value| value.value) {
-        Some(FhirValue::Attached(attachment)) => observation.extension.push(attachment),
-        Some(value) => observation.value = value.into(),
-        None => {
-            observation.data_absent_reason =
-                status.absent.map(|(code, display)| concept(DATA_ABSENT, code, display)).transpose()?;
-        }
-    }
-    observation.interpretation = read.flags.into_iter().map(|(_, concept)| Some(concept)).collect();
-    if let Some(limits) = read.limits {
-        observation.reference_range.push(Some(limits.resource(&read.unit, decimals)?));
-    }
-    observation.performer = performers(obx, organisation)?;
-    observation.method = method(obx, organisation)?;
-    observation.note.extend(note(&content.group.notes)?.map(Some));
-    Ok(observation)
 }
 
-fn performers(obx: Segment<'_>, organisation: &str) -> Built<Vec<Option<Reference>>> {
-    let mut performers = Vec::new();
+fn performers<'a>(obx: Segment<'a>, organisation: &str) -> Vec<Reference<'a>> {
     let producer = obx.field(15).repetitions().find_map(|r| Coded::read(&r));
-    let named = obx.field(23).text();
-    let name = producer.as_ref().map(|coded| coded.name().to_owned()).or_else(|| named.map(|name| name.into_owned()));
-    if let Some(name) = name {
-        let mut reference = Reference::builder().build()?;
-        reference.r#type = Some("Organization".to_owned());
-        reference.display = Some(name);
-        performers.push(Some(reference));
-    }
-    for xcn in obx.field(16).repetitions() {
-        if let Some(clinician) = Clinician::read(&xcn, organisation) {
-            performers.push(Some(clinician.reference()?));
-        }
-    }
-    Ok(performers)
+    let name = producer.map(|coded| Text::Owned(coded.name().to_owned())).or_else(|| obx.field(23).text());
+    let organization = name.map(|name| Reference::named("Organization", name));
+    let clinicians = obx.field(16).repetitions().filter_map(|xcn| Clinician::read(&xcn, organisation));
+    organization.into_iter().chain(clinicians.map(|clinician| clinician.into_reference())).collect()
 }
 
-fn method(obx: Segment<'_>, organisation: &str) -> Built<Option<CodeableConcept>> {
-    let coded = obx.field(17).repetitions().find_map(|r| Coded::read(&r));
-    coded
-        .map(
-            |coded| {
-                if coded.code().is_empty() { text_concept(coded.name()) } else { coded.concept(organisation, None) }
-            },
-        )
-        .transpose()
+fn method<'a>(obx: Segment<'a>, organisation: &str) -> Option<CodeableConcept<'a>> {
+    let coded = obx.field(17).repetitions().find_map(|r| Coded::read(&r))?;
+    Some(match coded.code() {
+        "" => text_concept(coded.name().to_owned()),
+        _ => coded.concept(organisation, None),
+    })
 }
 
 /// The notes after a result, a line each.
-fn note(notes: &[Segment<'_>]) -> Built<Option<Annotation>> {
-    if notes.is_empty() {
-        return Ok(None);
-    }
+fn note(notes: &[Segment<'_>]) -> Option<Annotation<'static>> {
     let lines: Vec<String> = notes.iter().filter_map(|nte| value::narrative(nte.field(3))).collect();
-    if lines.is_empty() {
-        return Ok(None);
-    }
-    Annotation::builder().text(lines.join("\n")).build().map(Some)
+    (!lines.is_empty()).then(|| Annotation { text: Some(lines.join("\n").into()) })
 }

@@ -1,10 +1,8 @@
 //! The patient: a fact without a line, and a line for a death.
 
-use fhir_sdk::r4b::{
-    codes::{AdministrativeGender, IdentifierUse},
-    resources::{Patient, PatientCommunication, PatientDeceased, PatientMultipleBirth},
-    types::{CodeableConcept, Extension, ExtensionValue, FieldExtension, Identifier, Meta, Reference},
-};
+use std::borrow::Cow;
+
+use fhir_sdk::r4b::codes::{AdministrativeGender, IdentifierUse};
 use weft_model::{
     SourceRecordId,
     proto::event::{self, IdentifierKind, LineKind},
@@ -14,8 +12,12 @@ use super::{
     coded::{Coded, coding, concept, local_uri},
     contact::{contact_point, fhir_address},
     demographics::Person,
+    fhir::{
+        CodeableConcept, Coding, Extension, FieldExtension, Identifier, Meta, Patient, PatientCommunication, Reference,
+        Text, Value,
+    },
     people::human_name,
-    telling::{Built, Facts, Telling, line},
+    telling::{Facts, Telling, line},
     times,
 };
 use crate::{
@@ -38,8 +40,8 @@ const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confiden
 const MARITAL_STATUS: &str = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus";
 
 /// The reference to the patient in every other resource: it does not leave the record.
-pub(crate) fn subject() -> Built<Reference> {
-    Reference::builder().reference(["Patient/", PATIENT].concat()).build()
+pub(crate) fn subject() -> Option<Reference<'static>> {
+    Some(Reference::to("Patient/patient"))
 }
 
 /// Tells of the patient, and of their death.
@@ -47,9 +49,9 @@ pub(crate) fn tell(facts: &mut Facts<'_>, pid: Segment<'_>, record: Option<&Sour
     let mut telling = Telling::new("Patient", PATIENT, pid.place());
     telling.occurred = facts.context.occurred;
     let resource = resource(facts, pid, record, person);
-    facts.tell(telling, resource.as_ref());
+    facts.tell(telling, &resource);
     if let Some(death) = death(facts, pid, person) {
-        facts.tell(death, resource.as_ref());
+        facts.tell(death, &resource);
     }
 }
 
@@ -72,93 +74,82 @@ fn death(facts: &Facts<'_>, pid: Segment<'_>, person: &Person) -> Option<Telling
     Some(telling)
 }
 
-fn resource(
-    facts: &mut Facts<'_>,
-    pid: Segment<'_>,
-    record: Option<&SourceRecordId>,
-    person: &Person,
-) -> Built<Patient> {
+fn resource<'a>(
+    facts: &Facts<'_>,
+    pid: Segment<'a>,
+    record: Option<&'a SourceRecordId>,
+    person: &'a Person,
+) -> Patient<'a> {
     let organisation = facts.context.profile.organisation();
     let told = &person.demographics;
-    let mut patient = Patient::builder().build()?;
-    patient.id = Some(PATIENT.to_owned());
-    patient.identifier = identifiers(organisation, record, &told.identifiers)?;
-    for name in &told.names {
-        patient.name.push(Some(human_name(name)?));
+    let death = told.death.as_ref().and_then(times::date_time);
+    let (multiple_birth_integer, multiple_birth_boolean) = multiple_birth(pid);
+    Patient {
+        id: Some(PATIENT.into()),
+        meta: (told.location_hidden == Some(true))
+            .then(|| Meta { security: vec![coding(CONFIDENTIALITY, "R", "restricted")] }),
+        extension: extensions(pid.field(22), told, organisation),
+        identifier: identifiers(organisation, record, &told.identifiers),
+        name: told.names.iter().map(human_name).collect(),
+        telecom: told.telecoms.iter().map(contact_point).collect(),
+        gender: gender(&told.sex),
+        birth_date: told.birth.as_ref().and_then(times::date),
+        birth_date_ext: birth_time(person),
+        deceased_boolean: told.deceased.filter(|_| death.is_none()),
+        deceased_date_time: death,
+        address: person.addresses.iter().map(fhir_address).collect(),
+        marital_status: marital_status(pid.field(16), organisation),
+        multiple_birth_boolean,
+        multiple_birth_integer,
+        communication: language(pid.field(15), organisation).into_iter().collect(),
+        general_practitioner: person.practice.as_ref().map_or_else(Vec::new, |gp| gp.references(organisation)),
     }
-    patient.gender = gender(&told.sex);
-    patient.birth_date = told.birth.as_ref().and_then(times::date);
-    if let Some(born) = person.born.as_ref().filter(|born| times::has_time_of_day(born))
-        && let Some(time) = times::date_time(born)
-    {
-        let mut field = FieldExtension::builder().build()?;
-        field.extension.push(extension(BIRTH_TIME, ExtensionValue::DateTime(time))?);
-        patient.birth_date_ext = Some(field);
-    }
-    for address in &person.addresses {
-        patient.address.push(Some(fhir_address(address)?));
-    }
-    for telecom in &told.telecoms {
-        patient.telecom.push(Some(contact_point(telecom)?));
-    }
-    if let Some(practice) = &person.practice {
-        patient.general_practitioner = practice.references(organisation)?;
-    }
-    patient.deceased = deceased(told);
-    patient.marital_status = marital_status(pid.field(16), organisation)?;
-    patient.communication.extend(language(pid.field(15), organisation)?.map(Some));
-    patient.multiple_birth = multiple_birth(pid);
-    patient.extension = extensions(pid.field(22), told, organisation)?;
-    if told.location_hidden == Some(true) {
-        let mut meta = Meta::builder().build()?;
-        meta.security.push(Some(coding(CONFIDENTIALITY, "R", "restricted")?));
-        patient.meta = Some(meta);
-    }
-    Ok(patient)
+}
+
+fn birth_time(person: &Person) -> Option<FieldExtension<'static>> {
+    let born = person.born.as_ref().filter(|born| times::has_time_of_day(born))?;
+    let time = Value::DateTime(times::date_time(born)?);
+    Some(FieldExtension { extension: vec![extension(BIRTH_TIME, time)] })
 }
 
 /// The NHS number first, then the record's own key, then the others.
-fn identifiers(
+fn identifiers<'a>(
     organisation: &str,
-    record: Option<&SourceRecordId>,
-    others: &[event::Identifier],
-) -> Built<Vec<Option<Identifier>>> {
+    record: Option<&'a SourceRecordId>,
+    others: &'a [event::Identifier],
+) -> Vec<Identifier<'a>> {
     let mut identifiers = Vec::with_capacity(others.len() + 1);
     let (numbers, others): (Vec<_>, Vec<_>) = others.iter().partition(|i| i.kind() == IdentifierKind::NhsNumber);
     for number in numbers {
-        let mut identifier = identifier(NHS_NUMBER_SYSTEM.to_owned(), &number.value)?;
+        let mut identifier = identifier(NHS_NUMBER_SYSTEM, &number.value);
         if !number.status.is_empty() {
-            let status = concept(NHS_NUMBER_STATUS_CODES, &number.status, nhs_number_status(&number.status))?;
-            identifier.extension.push(extension(NHS_NUMBER_STATUS, ExtensionValue::CodeableConcept(status))?);
+            let status = concept(NHS_NUMBER_STATUS_CODES, &number.status, nhs_number_status(&number.status));
+            identifier.extension.push(extension(NHS_NUMBER_STATUS, Value::CodeableConcept(status)));
         }
-        identifiers.push(Some(identifier));
+        identifiers.push(identifier);
     }
     if let Some(record) = record.filter(|record| record.system != NHS_NUMBER_SYSTEM) {
-        let mut own = identifier(identifier_uri(organisation, &record.system), &record.value)?;
-        own.r#use = Some(IdentifierUse::Usual);
-        identifiers.push(Some(own));
+        let own = identifier(identifier_uri(organisation, &record.system), &record.value);
+        identifiers.push(Identifier { r#use: Some(IdentifierUse::Usual), ..own });
     }
-    for other in others {
-        identifiers.push(Some(identifier(identifier_uri(organisation, &other.system), &other.value)?));
-    }
-    Ok(identifiers)
+    let others = others.into_iter().map(|other| identifier(identifier_uri(organisation, &other.system), &other.value));
+    identifiers.extend(others);
+    identifiers
 }
 
-pub(crate) fn identifier(system: String, value: &str) -> Built<Identifier> {
-    let mut identifier = Identifier::builder().build()?;
-    identifier.system = Some(system).filter(|system| !system.is_empty());
-    identifier.value = Some(value.to_owned());
-    Ok(identifier)
+pub(crate) fn identifier<'a>(system: impl Into<Text<'a>>, value: impl Into<Text<'a>>) -> Identifier<'a> {
+    let system = Some(system.into()).filter(|system| !system.is_empty());
+    Identifier { system, value: Some(value.into()), ..Identifier::default() }
 }
 
 /// URI for an assigning authority as a source calls it.
-pub(crate) fn identifier_uri(organisation: &str, system: &str) -> String {
+pub(crate) fn identifier_uri<'s>(organisation: &str, system: &'s str) -> Text<'s> {
     let is_oid = system.contains('.') && system.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     match system {
-        "" => String::new(),
-        oid if is_oid => format!("urn:oid:{oid}"),
-        uri if uri.contains("://") || uri.starts_with("urn:") => uri.to_owned(),
-        name => local_uri("identifier", organisation, name),
+        "" => Cow::Borrowed(""),
+        oid if is_oid => format!("urn:oid:{oid}").into(),
+        uri if uri.contains("://") || uri.starts_with("urn:") => uri.into(),
+        name => local_uri("identifier", organisation, name).into(),
     }
 }
 
@@ -187,16 +178,9 @@ pub(crate) fn gender(sex: &str) -> Option<AdministrativeGender> {
     }
 }
 
-fn deceased(told: &event::Demographics) -> Option<PatientDeceased> {
-    match told.death.as_ref().and_then(times::date_time) {
-        Some(time) => Some(PatientDeceased::DateTime(time)),
-        None => told.deceased.map(PatientDeceased::Boolean),
-    }
-}
-
 /// Table 0002 where HL7 and the NHS Data Dictionary agree; the rest as sent.
-fn marital_status(field: Field<'_>, organisation: &str) -> Built<Option<CodeableConcept>> {
-    let Some(coded) = field.repetitions().next().and_then(|r| Coded::read(&r)) else { return Ok(None) };
+fn marital_status<'a>(field: Field<'a>, organisation: &str) -> Option<CodeableConcept<'a>> {
+    let coded = field.repetitions().next().and_then(|r| Coded::read(&r))?;
     let (code, display) = match coded.code() {
         "S" => ("S", "Never Married"),
         "M" => ("M", "Married"),
@@ -204,51 +188,51 @@ fn marital_status(field: Field<'_>, organisation: &str) -> Built<Option<Codeable
         "W" => ("W", "Widowed"),
         "A" | "E" => ("L", "Legally Separated"),
         "C" => ("C", "Common Law"),
-        _ => return coded.concept(organisation, None).map(Some),
+        _ => return Some(coded.concept(organisation, None)),
     };
-    concept(MARITAL_STATUS, code, display).map(Some)
+    Some(concept(MARITAL_STATUS, code, display))
 }
 
-fn language(field: Field<'_>, organisation: &str) -> Built<Option<PatientCommunication>> {
-    let Some(coded) = field.repetitions().next().and_then(|r| Coded::read(&r)) else { return Ok(None) };
+fn language<'a>(field: Field<'a>, organisation: &str) -> Option<PatientCommunication<'a>> {
+    let coded = field.repetitions().next().and_then(|r| Coded::read(&r))?;
     let code = coded.code();
     let tagged = code.len() == 2 && code.bytes().all(|b| b.is_ascii_alphabetic()) && coded.system().is_empty();
     let language = if tagged {
-        concept("urn:ietf:bcp:47", &code.to_ascii_lowercase(), "")?
+        let code = Some(code.to_ascii_lowercase().into());
+        CodeableConcept { coding: vec![Coding { code, ..coding("urn:ietf:bcp:47", "", "") }], text: None }
     } else {
-        coded.concept(organisation, None)?
+        coded.concept(organisation, None)
     };
-    PatientCommunication::builder().language(language).build().map(Some)
+    Some(PatientCommunication { language: Some(language) })
 }
 
-fn multiple_birth(pid: Segment<'_>) -> Option<PatientMultipleBirth> {
+/// Which of several born together, or whether there were several.
+fn multiple_birth(pid: Segment<'_>) -> (Option<i32>, Option<bool>) {
     let order = pid.field(25).text().and_then(|order| order.parse().ok()).filter(|order| (1..=20).contains(order));
     match (order, pid.field(24).text().as_deref()) {
-        (Some(order), _) => Some(PatientMultipleBirth::Integer(order)),
-        (None, Some("Y")) => Some(PatientMultipleBirth::Boolean(true)),
-        (None, Some("N")) => Some(PatientMultipleBirth::Boolean(false)),
-        _ => None,
+        (Some(order), _) => (Some(order), None),
+        (None, Some("Y")) => (None, Some(true)),
+        (None, Some("N")) => (None, Some(false)),
+        _ => (None, None),
     }
 }
 
-fn extensions(ethnic: Field<'_>, told: &event::Demographics, organisation: &str) -> Built<Vec<Extension>> {
+fn extensions<'a>(ethnic: Field<'a>, told: &event::Demographics, organisation: &str) -> Vec<Extension<'a>> {
     let mut extensions = Vec::new();
     if let Some(coded) = ethnic.repetitions().next().and_then(|r| Coded::read(&r)) {
         // The national code is one letter; organisations may add a second character of their own.
         let national = coded.code().starts_with(|c| matches!(c, 'A'..='H' | 'J'..='N' | 'P' | 'R' | 'S' | 'Z'));
         let category = if national && coded.code().len() <= 2 && coded.system().is_empty() {
-            coded.concept_in(ETHNIC_CATEGORY_CODES, organisation)?
+            coded.concept_in(ETHNIC_CATEGORY_CODES, organisation)
         } else {
-            coded.concept(organisation, None)?
+            coded.concept(organisation, None)
         };
-        extensions.push(extension(ETHNIC_CATEGORY, ExtensionValue::CodeableConcept(category))?);
+        extensions.push(extension(ETHNIC_CATEGORY, Value::CodeableConcept(category)));
     }
-    if let Some(pseudo) = told.pseudo_person {
-        extensions.push(extension(PSEUDO_PERSON, ExtensionValue::Boolean(pseudo))?);
-    }
-    Ok(extensions)
+    extensions.extend(told.pseudo_person.map(|pseudo| extension(PSEUDO_PERSON, Value::Boolean(pseudo))));
+    extensions
 }
 
-pub(crate) fn extension(url: &str, value: ExtensionValue) -> Built<Extension> {
-    Extension::builder().url(url.to_owned()).value(value).build()
+pub(crate) fn extension<'a>(url: &'static str, value: Value<'a>) -> Extension<'a> {
+    Extension { url: Some(url.into()), value: Some(value) }
 }

@@ -2,15 +2,13 @@
 
 use std::borrow::Cow;
 
-use fhir_sdk::r4b::{
-    codes::NameUse,
-    types::{HumanName, Identifier, Reference},
-};
+use fhir_sdk::r4b::codes::NameUse;
 use weft_model::proto::event::Name;
 
 use super::{
     coded::local_uri,
-    telling::{Built, joined},
+    fhir::{HumanName, Identifier, Reference, Text, text},
+    telling::joined,
 };
 use crate::hl7v2::{Field, Repetition};
 
@@ -50,9 +48,8 @@ fn name_use(code: &str) -> &'static str {
 }
 
 /// A name as FHIR has it.
-pub(crate) fn human_name(name: &Name) -> Built<HumanName> {
-    let mut built = HumanName::builder().build()?;
-    built.r#use = match name.r#use.as_str() {
+pub(crate) fn human_name(name: &Name) -> HumanName<'_> {
+    let use_ = match name.r#use.as_str() {
         "official" => Some(NameUse::Official),
         "usual" => Some(NameUse::Usual),
         "maiden" => Some(NameUse::Maiden),
@@ -62,12 +59,13 @@ pub(crate) fn human_name(name: &Name) -> Built<HumanName> {
         "temp" => Some(NameUse::Temp),
         _ => None,
     };
-    built.family = Some(name.family.clone()).filter(|family| !family.is_empty());
-    built.given = name.given.iter().map(|given| Some(given.clone())).collect();
-    if !name.prefix.is_empty() {
-        built.prefix = vec![Some(name.prefix.clone())];
+    HumanName {
+        r#use: use_,
+        text: None,
+        family: text(&name.family),
+        given: name.given.iter().map(Into::into).collect(),
+        prefix: text(&name.prefix).into_iter().collect(),
     }
-    Ok(built)
 }
 
 /// `Mrs Jane Ann Smith`.
@@ -115,18 +113,20 @@ impl Clinician {
     }
 
     /// A reference by identifier and name: clinicians are no facts of a patient's record.
-    pub(crate) fn reference(&self) -> Built<Reference> {
-        let mut reference = Reference::builder().build()?;
-        reference.r#type = Some("Practitioner".to_owned());
-        reference.display = Some(self.display.clone());
-        if !self.code.is_empty() {
-            let mut identifier = Identifier::builder().build()?;
-            identifier.value = Some(self.code.clone());
-            identifier.system = Some(self.system.clone()).filter(|system| !system.is_empty());
-            reference.identifier = Some(identifier);
-        }
-        Ok(reference)
+    pub(crate) fn reference(&self) -> Reference<'_> {
+        referred_to(text(&self.code), text(&self.system), self.display.as_str().into())
     }
+
+    /// The same of one that nothing else is told of.
+    pub(crate) fn into_reference(self) -> Reference<'static> {
+        let text = |text: String| (!text.is_empty()).then_some(text.into());
+        referred_to(text(self.code), text(self.system), self.display.into())
+    }
+}
+
+fn referred_to<'a>(code: Option<Text<'a>>, system: Option<Text<'a>>, display: Text<'a>) -> Reference<'a> {
+    let identifier = code.map(|code| Identifier { system, value: Some(code), ..Identifier::default() });
+    Reference { identifier, ..Reference::named("Practitioner", display) }
 }
 
 /// Codes of general practitioners and of the medical register by their shape: feeds name the authority of either as GMP

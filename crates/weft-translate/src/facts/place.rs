@@ -1,8 +1,6 @@
 //! Places (PL): ward, room, bed, hospital.
 
-use fhir_sdk::r4b::{codes::EncounterLocationStatus, resources::EncounterLocation, types::Reference};
-
-use super::telling::{Built, joined};
+use super::{fhir::Reference, telling::joined};
 use crate::hl7v2::Field;
 
 /// A place as one message names it.
@@ -34,14 +32,12 @@ impl Place {
     }
 
     /// By name: places are no facts of a patient's record.
-    pub(crate) fn reference(&self) -> Built<Reference> {
-        let mut reference = Reference::builder().build()?;
-        reference.r#type = Some("Location".to_owned());
-        reference.display = Some(self.display.clone());
-        Ok(reference)
+    pub(crate) fn reference(&self) -> Reference<'_> {
+        Reference::named("Location", &self.display)
     }
 
-    pub(crate) fn at(&self, status: EncounterLocationStatus) -> Built<Option<EncounterLocation>> {
-        EncounterLocation::builder().location(self.reference()?).status(status).build().map(Some)
+    /// The same of one that nothing else is told of.
+    pub(crate) fn into_reference(self) -> Reference<'static> {
+        Reference::named("Location", self.display)
     }
 }

@@ -6,10 +6,6 @@
 
 use std::borrow::Cow;
 
-use fhir_sdk::r4b::{
-    resources::{Organization, OrganizationContact},
-    types::{HumanName, Identifier, Reference},
-};
 use weft_model::{
     OdsCode,
     proto::event::{Code, LineKind},
@@ -17,9 +13,10 @@ use weft_model::{
 
 use super::{
     coded::{local_uri, text_concept},
+    fhir::{HumanName, Identifier, Organization, OrganizationContact, Reference, text},
     ids::{fhir_id, text_id},
     people::Clinician,
-    telling::{Built, Facts, Telling, line},
+    telling::{Facts, Telling, line},
 };
 
 pub(crate) const ODS: &str = "https://fhir.nhs.uk/Id/ods-organization-code";
@@ -71,52 +68,37 @@ impl Practice {
     }
 
     /// For `Patient.generalPractitioner`.
-    pub(crate) fn references(&self, organisation: &str) -> Built<Vec<Option<Reference>>> {
-        let mut references = Vec::with_capacity(2);
-        if self.is_named() {
-            let mut reference = Reference::builder().build()?;
-            reference.r#type = Some("Organization".to_owned());
-            reference.identifier = self.identifier(organisation)?;
-            reference.display = Some(self.display().to_owned());
-            references.push(Some(reference));
-        }
-        if let Some(practitioner) = &self.practitioner {
-            references.push(Some(practitioner.reference()?));
-        }
-        Ok(references)
+    pub(crate) fn references(&self, organisation: &str) -> Vec<Reference<'_>> {
+        let practice = self.is_named().then(|| Reference {
+            identifier: self.identifier(organisation),
+            ..Reference::named("Organization", self.display())
+        });
+        practice.into_iter().chain(self.practitioner.as_ref().map(Clinician::reference)).collect()
     }
 
-    fn identifier(&self, organisation: &str) -> Built<Option<Identifier>> {
-        if self.code.is_empty() {
-            return Ok(None);
-        }
-        let mut identifier = Identifier::builder().build()?;
-        if self.ods.is_empty() {
-            identifier.system = Some(local_uri("practice", organisation, "PD1-3"));
-            identifier.value = Some(self.code.clone());
-        } else {
-            identifier.system = Some(ODS.to_owned());
-            identifier.value = Some(self.ods.clone());
-        }
-        Ok(Some(identifier))
+    fn identifier(&self, organisation: &str) -> Option<Identifier<'_>> {
+        let (system, value) = match (self.code.as_str(), self.ods.as_str()) {
+            ("", _) => return None,
+            (code, "") => (local_uri("practice", organisation, "PD1-3").into(), code),
+            (_, ods) => (ODS.into(), ods),
+        };
+        Some(Identifier { system: Some(system), value: Some(value.into()), ..Identifier::default() })
     }
 
-    fn resource(&self, organisation: &str) -> Built<Organization> {
-        let mut practice = Organization::builder().build()?;
+    fn resource(&self, organisation: &str) -> Organization<'_> {
         let own = if self.ods.is_empty() { &self.code } else { &self.ods };
-        let id = if own.is_empty() { text_id(self.display()) } else { fhir_id(own).into_owned() };
-        practice.id = Some(id);
-        practice.identifier.extend(self.identifier(organisation)?.map(Some));
-        practice.name = Some(self.display().to_owned()).filter(|name| !name.is_empty());
-        if let Some(practitioner) = &self.practitioner {
-            let mut name = HumanName::builder().build()?;
-            name.text = Some(practitioner.display.clone());
-            let mut contact = OrganizationContact::builder().build()?;
-            contact.purpose = Some(text_concept("registered general practitioner")?);
-            contact.name = Some(name);
-            practice.contact.push(Some(contact));
+        let id = if own.is_empty() { text_id(self.display()).into() } else { fhir_id(own) };
+        let contact = self.practitioner.as_ref().map(|practitioner| OrganizationContact {
+            purpose: Some(text_concept("registered general practitioner")),
+            name: Some(HumanName { text: Some(practitioner.display.as_str().into()), ..HumanName::default() }),
+        });
+        Organization {
+            id: Some(id),
+            identifier: self.identifier(organisation).into_iter().collect(),
+            active: None,
+            name: text(self.display()),
+            contact: contact.into_iter().collect(),
         }
-        Ok(practice)
     }
 }
 
@@ -137,12 +119,8 @@ pub(crate) fn tell(facts: &mut Facts<'_>, practice: Option<&Practice>, hidden: b
     if hidden || (pd1.field(3).is_null() && practice.is_none()) {
         telling.withdrawn = true;
         telling.line = Some(line(LineKind::Registration, "Registration with a general practice"));
-        let resource = Organization::builder().build().map(|mut organization| {
-            organization.id = Some(REGISTRATION.to_owned());
-            organization.active = Some(false);
-            organization
-        });
-        facts.tell(telling, resource);
+        let ended = Organization { id: Some(REGISTRATION.into()), active: Some(false), ..Organization::default() };
+        facts.tell(telling, &ended);
         return;
     }
     let Some(practice) = practice else { return };
@@ -162,5 +140,5 @@ pub(crate) fn tell(facts: &mut Facts<'_>, practice: Option<&Practice>, hidden: b
         });
     }
     telling.line = Some(line);
-    facts.tell(telling, practice.resource(organisation));
+    facts.tell(telling, &practice.resource(organisation));
 }

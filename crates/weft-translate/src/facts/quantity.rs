@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use fhir_sdk::r4b::{codes::QuantityComparator, resources::ObservationReferenceRange, types::Quantity};
+use fhir_sdk::r4b::codes::QuantityComparator;
 
 use super::{
-    coded::UCUM,
+    coded::{UCUM, said},
+    fhir::{ObservationReferenceRange, Quantity},
     json::{Decimal, Decimals},
-    telling::Built,
 };
 use crate::hl7v2::Field;
 
@@ -48,17 +48,14 @@ impl<'a> Unit<'a> {
     }
 
     /// `decimal` in this unit.
-    pub(crate) fn quantity(&self, decimal: Decimal, decimals: &mut Decimals) -> Built<Quantity> {
-        let mut quantity = Quantity::builder().build()?;
-        quantity.value = Some(decimals.keep(decimal));
-        if self.is_stated() {
-            quantity.unit = Some(self.sent.to_string());
+    pub(crate) fn quantity(&self, decimal: Decimal, decimals: &mut Decimals) -> Quantity<'a> {
+        Quantity {
+            value: Some(decimals.keep(decimal)),
+            comparator: None,
+            unit: said(&self.sent),
+            system: self.ucum.as_ref().map(|_| UCUM.into()),
+            code: self.ucum.clone(),
         }
-        if let Some(ucum) = &self.ucum {
-            quantity.system = Some(UCUM.to_owned());
-            quantity.code = Some(ucum.to_string());
-        }
-        Ok(quantity)
     }
 }
 
@@ -153,12 +150,12 @@ impl Limits {
         }
     }
 
-    pub(crate) fn resource(self, unit: &Unit<'_>, decimals: &mut Decimals) -> Built<ObservationReferenceRange> {
-        let mut range = ObservationReferenceRange::builder().build()?;
-        range.low = self.low.map(|low| unit.quantity(low, decimals)).transpose()?;
-        range.high = self.high.map(|high| unit.quantity(high, decimals)).transpose()?;
-        range.text = Some(self.text);
-        Ok(range)
+    pub(crate) fn resource<'a>(self, unit: &Unit<'a>, decimals: &mut Decimals) -> ObservationReferenceRange<'a> {
+        ObservationReferenceRange {
+            low: self.low.map(|low| unit.quantity(low, decimals)),
+            high: self.high.map(|high| unit.quantity(high, decimals)),
+            text: Some(self.text.into()),
+        }
     }
 }
 

@@ -3,17 +3,17 @@
 
 use std::borrow::Cow;
 
-use fhir_sdk::r4b::{resources::RelatedPerson, types::CodeableConcept};
 use weft_model::proto::event::LineKind;
 
 use super::{
     coded::{Coded, concept},
     contact::{addresses, contact_point, fhir_address, telecoms},
     demographics::fhir_gender,
+    fhir::{CodeableConcept, Identifier, RelatedPerson},
     ids::Unique,
     patient::{gender, identifier, identifier_uri, subject},
     people::{human_name, names, spoken},
-    telling::{Built, Facts, Telling, joined, line},
+    telling::{Facts, Telling, joined, line},
     times,
 };
 use crate::hl7v2::{Field, Segment};
@@ -52,12 +52,9 @@ fn withdraw(facts: &mut Facts<'_>, nk1: Segment<'_>, id: String) {
     telling.withdrawn = true;
     telling.occurred = facts.context.occurred;
     telling.line = Some(line(LineKind::RelatedPerson, "Next of kin"));
-    let resource = subject().and_then(|patient| RelatedPerson::builder().patient(patient).build()).map(|mut person| {
-        person.id = Some(id);
-        person.active = Some(false);
-        person
-    });
-    facts.tell(telling, resource);
+    let gone =
+        RelatedPerson { id: Some(id.into()), active: Some(false), patient: subject(), ..RelatedPerson::default() };
+    facts.tell(telling, &gone);
 }
 
 fn tell_one(facts: &mut Facts<'_>, nk1: Segment<'_>, id: String) {
@@ -79,39 +76,37 @@ fn tell_one(facts: &mut Facts<'_>, nk1: Segment<'_>, id: String) {
     telling.line = Some(line);
     let (from, to) = (facts.time(nk1.field(8)), facts.time(nk1.field(9)));
     let born = facts.time(nk1.field(16));
-    let resource = resource(nk1, id, organisation).and_then(|mut person| {
-        for name in &names {
-            person.name.push(Some(human_name(name)?));
-        }
-        for phone in &phones {
-            person.telecom.push(Some(contact_point(phone)?));
-        }
-        person.period = times::period(from.as_ref(), to.as_ref())?;
-        person.birth_date = born.as_ref().map(times::day_of).as_ref().and_then(times::date);
-        Ok(person)
-    });
-    facts.tell(telling, resource);
+    let addresses = addresses(nk1.field(4));
+    let resource = RelatedPerson {
+        id: Some(id.into()),
+        identifier: numbers(nk1, organisation),
+        active: None,
+        patient: subject(),
+        relationship: [3, 7]
+            .into_iter()
+            .filter_map(|field| coded(nk1.field(field)))
+            .map(|coded| fhir_relationship(&coded, organisation))
+            .collect(),
+        name: names.iter().map(human_name).collect(),
+        telecom: phones.iter().map(contact_point).collect(),
+        gender: nk1.field(15).text().and_then(|code| gender(fhir_gender(&code)?)),
+        birth_date: born.as_ref().map(times::day_of).as_ref().and_then(times::date),
+        address: addresses.iter().map(fhir_address).collect(),
+        period: times::period(from.as_ref(), to.as_ref()),
+    };
+    facts.tell(telling, &resource);
 }
 
-fn resource(nk1: Segment<'_>, id: String, organisation: &str) -> Built<RelatedPerson> {
-    let mut person = RelatedPerson::builder().patient(subject()?).build()?;
-    person.id = Some(id);
-    for field in [3, 7] {
-        if let Some(coded) = coded(nk1.field(field)) {
-            person.relationship.push(Some(relationship(&coded, organisation)?));
-        }
-    }
-    for address in addresses(nk1.field(4)) {
-        person.address.push(Some(fhir_address(&address)?));
-    }
-    person.gender = nk1.field(15).text().and_then(|code| gender(fhir_gender(&code)?));
-    for field in [12, 33] {
-        for cx in nk1.field(field).repetitions().filter(|cx| !cx.component(1).is_empty()) {
-            let system = identifier_uri(organisation, &cx.component(4));
-            person.identifier.push(Some(identifier(system, &cx.component(1))?));
-        }
-    }
-    Ok(person)
+/// NK1-12 and NK1-33.
+fn numbers<'a>(nk1: Segment<'a>, organisation: &str) -> Vec<Identifier<'a>> {
+    let numbers = [12, 33].into_iter().flat_map(|field| nk1.field(field).repetitions());
+    let numbers = numbers.filter(|cx| !cx.component(1).is_empty());
+    numbers
+        .map(|cx| {
+            let authority = cx.component(4);
+            identifier(identifier_uri(organisation, &authority).into_owned(), cx.component(1))
+        })
+        .collect()
 }
 
 fn coded(field: Field<'_>) -> Option<Coded<'_>> {
@@ -119,7 +114,7 @@ fn coded(field: Field<'_>) -> Option<Coded<'_>> {
 }
 
 /// Table 0063 in FHIR's terms, beside the code as sent.
-fn relationship(coded: &Coded<'_>, organisation: &str) -> Built<CodeableConcept> {
+fn fhir_relationship<'a>(coded: &Coded<'a>, organisation: &str) -> CodeableConcept<'a> {
     let (system, code) = match coded.code() {
         "SEL" => (ROLE, "ONESELF"),
         "SPO" => (ROLE, "SPS"),
@@ -144,13 +139,17 @@ fn relationship(coded: &Coded<'_>, organisation: &str) -> Built<CodeableConcept>
         "OTH" => (CONTACT_ROLE, "O"),
         _ => return coded.concept(organisation, None),
     };
-    let mut known = concept(system, code, relationship_name(coded))?;
-    known.coding.append(&mut coded.concept(organisation, None)?.coding);
-    Ok(known)
+    let mut known = concept(system, code, known_relationship(coded.code()).unwrap_or_default());
+    known.coding.append(&mut coded.concept(organisation, None).coding);
+    known
 }
 
 fn relationship_name<'c>(coded: &'c Coded<'_>) -> &'c str {
-    match coded.code() {
+    known_relationship(coded.code()).unwrap_or_else(|| coded.name())
+}
+
+fn known_relationship(code: &str) -> Option<&'static str> {
+    Some(match code {
         "SEL" => "self",
         "SPO" => "spouse",
         "DOM" => "life partner",
@@ -173,6 +172,6 @@ fn relationship_name<'c>(coded: &'c Coded<'_>) -> &'c str {
         "EMR" => "employer",
         "UNK" => "unknown",
         "OTH" => "other",
-        _ => coded.name(),
-    }
+        _ => return None,
+    })
 }

@@ -4,20 +4,17 @@
 //! asked for (OBR-4): one number often covers several batteries of the same specimen. The same report told again as
 //! final or corrected is thus the same fact.
 
-use fhir_sdk::r4b::{
-    codes::{DiagnosticReportStatus, ObservationStatus},
-    resources::{DiagnosticReport, DiagnosticReportEffective},
-    types::{Identifier, Reference},
-};
+use fhir_sdk::r4b::codes::{DiagnosticReportStatus, ObservationStatus};
 use weft_model::{When, proto::event::LineKind};
 
 use super::{
     coded::{Coded, V2_IDENTIFIER_TYPE, concept, local_uri, text_concept},
+    fhir::{DiagnosticReport, Identifier, Reference},
     ids::{Unique, fhir_id, text_id},
     observation::{self, Group, Made},
     patient::{identifier, subject},
     people::Clinician,
-    telling::{Built, Facts, Telling, joined, line, one_line},
+    telling::{Facts, Telling, joined, line, one_line},
     times, value,
     visit::Visit,
 };
@@ -143,63 +140,54 @@ impl<'a> Report<'a> {
         telling.occurred = self.occurred;
         telling.recorded = self.issued;
         let service = coded(self.obr.field(4));
-        let canonical = service.as_ref().and_then(|s| facts.context.profile.observation(s.code())).cloned();
-        let name = canonical.as_ref().map(|c| c.display.as_str()).filter(|d| !d.is_empty());
+        let canonical = service.as_ref().and_then(|s| facts.context.profile.observation(s.code()));
+        let name = canonical.map(|c| c.display.as_str()).filter(|d| !d.is_empty());
         let name = name.or(service.as_ref().map(Coded::name)).unwrap_or("Report");
         let mut line = line(LineKind::Report, name);
         line.detail = detail(order, made);
-        line.code = canonical.clone().or_else(|| service.as_ref().and_then(Coded::line_code));
+        line.code = canonical.cloned().or_else(|| service.as_ref().and_then(Coded::line_code));
         line.status = self.status.as_ref().to_owned();
         line.encounter = self.visit.map(|visit| visit.id.clone()).unwrap_or_default();
         telling.line = Some(line);
         let organisation = facts.context.profile.organisation();
         let code = match &service {
-            Some(service) => service.concept(organisation, canonical.as_ref()),
+            Some(service) => service.concept(organisation, canonical),
             None => text_concept("Report"),
         };
-        let resource = code
-            .and_then(|code| DiagnosticReport::builder().status(self.status).code(code).build())
-            .and_then(|report| self.fill(report, organisation, order, made));
-        facts.tell(telling, resource);
+        let resource = DiagnosticReport { code: Some(code), ..self.resource(organisation, order, made) };
+        facts.tell(telling, &resource);
     }
 
-    fn fill(
-        &self,
-        mut report: DiagnosticReport,
-        organisation: &str,
-        order: &Order<'_>,
-        made: &[Made],
-    ) -> Built<DiagnosticReport> {
-        report.id = Some(self.id.clone());
-        report.identifier = self.numbers(organisation)?;
-        report.subject = Some(subject()?);
-        report.encounter = self.visit.map(|visit| visit.reference()).transpose()?;
-        let ended = self.ended.as_ref();
-        report.effective = if ended.is_some() {
-            times::period(self.occurred.as_ref(), ended)?.map(DiagnosticReportEffective::Period)
-        } else {
-            self.occurred.as_ref().and_then(times::date_time).map(DiagnosticReportEffective::DateTime)
+    /// All but the code.
+    fn resource(&self, organisation: &str, order: &Order<'_>, made: &[Made]) -> DiagnosticReport<'a> {
+        let (occurred, ended) = (self.occurred.as_ref(), self.ended.as_ref());
+        let clinicians = |field: usize| {
+            let ndl = self.obr.field(field).repetitions();
+            ndl.filter_map(|ndl| Clinician::read_ndl(&ndl, organisation)).map(Clinician::into_reference)
         };
-        report.issued = self.issued.as_ref().and_then(times::instant);
-        if let Some(section) = coded(self.obr.field(24)) {
-            report.category.push(Some(section.concept_in(SERVICE_SECTION, organisation)?));
+        let result = |made: &Made| Reference::to(["Observation/", &made.id].concat());
+        DiagnosticReport {
+            id: Some(self.id.clone().into()),
+            identifier: self.numbers(organisation),
+            status: Some(self.status),
+            category: coded(self.obr.field(24))
+                .map(|section| section.concept_in(SERVICE_SECTION, organisation))
+                .into_iter()
+                .collect(),
+            code: None,
+            subject: subject(),
+            encounter: self.visit.map(|visit| visit.reference()),
+            effective_date_time: occurred.filter(|_| ended.is_none()).and_then(times::date_time),
+            effective_period: ended.and_then(|_| times::period(occurred, ended)),
+            issued: self.issued.as_ref().and_then(times::instant),
+            performer: clinicians(34).collect(),
+            results_interpreter: clinicians(32).take(1).collect(),
+            result: made.iter().filter(|made| !made.withdrawn).map(result).collect(),
+            conclusion: conclusion(order).map(Into::into),
         }
-        if let Some(interpreter) = self.obr.field(32).repetitions().find_map(|r| Clinician::read_ndl(&r, organisation))
-        {
-            report.results_interpreter.push(Some(interpreter.reference()?));
-        }
-        for technician in self.obr.field(34).repetitions().filter_map(|r| Clinician::read_ndl(&r, organisation)) {
-            report.performer.push(Some(technician.reference()?));
-        }
-        for result in made.iter().filter(|made| !made.withdrawn) {
-            let reference = Reference::builder().reference(["Observation/", &result.id].concat()).build()?;
-            report.result.push(Some(reference));
-        }
-        report.conclusion = conclusion(order);
-        Ok(report)
     }
 
-    fn numbers(&self, organisation: &str) -> Built<Vec<Option<Identifier>>> {
+    fn numbers(&self, organisation: &str) -> Vec<Identifier<'a>> {
         let mut numbers = Vec::new();
         for (field, code, display) in [(3, "FILL", "Filler Identifier"), (2, "PLAC", "Placer Identifier")] {
             let Some(ei) = self.obr.field(field).repetitions().next() else { continue };
@@ -209,11 +197,10 @@ impl<'a> Report<'a> {
             }
             let authority = ei.component(2);
             let authority = if authority.is_empty() { code } else { authority.as_ref() };
-            let mut number = identifier(local_uri("order", organisation, authority), &value)?;
-            number.r#type = Some(concept(V2_IDENTIFIER_TYPE, code, display)?);
-            numbers.push(Some(number));
+            let number = identifier(local_uri("order", organisation, authority), value);
+            numbers.push(Identifier { r#type: Some(concept(V2_IDENTIFIER_TYPE, code, display)), ..number });
         }
-        Ok(numbers)
+        numbers
     }
 }
 

@@ -1,6 +1,5 @@
 //! Where facts and issues of one message are gathered.
 
-use fhir_sdk::BuilderError;
 use serde::Serialize;
 use weft_model::{
     When,
@@ -16,9 +15,6 @@ use crate::{
 
 /// The most characters of running text that a line shows; the resource has all of it.
 const DETAIL_CHARACTERS_MAX: usize = 200;
-
-/// A FHIR type as its builder gives it. The builders refuse only what lacks a required element.
-pub(crate) type Built<T> = Result<T, BuilderError>;
 
 /// The facts and issues of one message, as far as they are read.
 #[derive(Debug)]
@@ -69,11 +65,9 @@ impl<'a> Facts<'a> {
 
     /// Adds a fact. A line needs a time to stand at: where nothing was said of when it happened, that is when it was
     /// recorded.
-    pub(crate) fn tell<E>(&mut self, telling: Telling, resource: Result<impl Serialize, E>) {
+    pub(crate) fn tell(&mut self, telling: Telling, resource: &impl Serialize) {
         let location = telling.location;
-        let json = &mut self.json;
-        let written = resource.is_ok_and(|resource| json::write(json, &resource, telling.decimals).is_ok());
-        if !written {
+        if json::write(&mut self.json, resource, telling.decimals).is_err() {
             let text = "this could not be written as a FHIR resource; the message holds it";
             self.issues.push(warning("fact-not-written", location, text));
             return;

@@ -2,12 +2,11 @@
 
 use fhir_sdk::{
     Date, DateTime, Instant,
-    r4b::types::Period,
     time::{self, OffsetDateTime, UtcOffset},
 };
 use weft_model::{When, proto::event::Precision};
 
-use super::telling::Built;
+use super::fhir::Period;
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -38,14 +37,9 @@ pub(crate) fn instant(when: &When) -> Option<Instant> {
 }
 
 /// As a FHIR `Period`; `None` where neither end is known.
-pub(crate) fn period(start: Option<&When>, end: Option<&When>) -> Built<Option<Period>> {
+pub(crate) fn period(start: Option<&When>, end: Option<&When>) -> Option<Period> {
     let (start, end) = (start.and_then(date_time), end.and_then(date_time));
-    if start.is_none() && end.is_none() {
-        return Ok(None);
-    }
-    let mut period = Period::builder().build()?;
-    (period.start, period.end) = (start, end);
-    Ok(Some(period))
+    (start.is_some() || end.is_some()).then_some(Period { start, end })
 }
 
 /// The day of `when`, where it is known more precisely than that: a date of birth has no time.

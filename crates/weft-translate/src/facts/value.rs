@@ -2,17 +2,13 @@
 
 use std::borrow::Cow;
 
-use fhir_sdk::r4b::{
-    resources::{ObservationComponentValue, ObservationValue},
-    types::{Attachment, CodeableConcept, Extension, ExtensionValue, Quantity, Range, Ratio},
-};
-
 use super::{
     coded::Coded,
+    fhir::{self, Attachment, Extension, Range, Ratio, Text},
     json::{Decimal, Decimals},
     patient::extension,
     quantity::{Unit, comparator, split_comparator},
-    telling::{Built, Facts},
+    telling::Facts,
     times,
 };
 use crate::{
@@ -27,66 +23,37 @@ const REPETITIONS_MAX: usize = 100;
 
 /// A value, and how a line shows it.
 #[derive(Debug)]
-pub(crate) struct Value {
-    pub(crate) value: FhirValue,
+pub(crate) struct Value<'a> {
+    pub(crate) value: FhirValue<'a>,
     pub(crate) text: String,
 }
 
 #[derive(Debug)]
-pub(crate) enum FhirValue {
-    Quantity(Quantity),
-    Concept(CodeableConcept),
-    Text(String),
-    Range(Range),
-    Ratio(Ratio),
-    DateTime(fhir_sdk::DateTime),
-    Time(fhir_sdk::Time),
+pub(crate) enum FhirValue<'a> {
+    /// `value[x]`.
+    Value(fhir::Value<'a>),
     /// A document or a pointer to one, described and not copied: its bytes are in the message.
-    Attached(Extension),
+    Attached(Extension<'a>),
 }
 
-impl From<FhirValue> for Option<ObservationValue> {
-    fn from(value: FhirValue) -> Self {
-        Some(match value {
-            FhirValue::Quantity(value) => ObservationValue::Quantity(value),
-            FhirValue::Concept(value) => ObservationValue::CodeableConcept(value),
-            FhirValue::Text(value) => ObservationValue::String(value),
-            FhirValue::Range(value) => ObservationValue::Range(value),
-            FhirValue::Ratio(value) => ObservationValue::Ratio(value),
-            FhirValue::DateTime(value) => ObservationValue::DateTime(value),
-            FhirValue::Time(value) => ObservationValue::Time(value),
-            FhirValue::Attached(_) => return None,
-        })
-    }
-}
-
-impl From<FhirValue> for Option<ObservationComponentValue> {
-    fn from(value: FhirValue) -> Self {
-        Some(match value {
-            FhirValue::Quantity(value) => ObservationComponentValue::Quantity(value),
-            FhirValue::Concept(value) => ObservationComponentValue::CodeableConcept(value),
-            FhirValue::Text(value) => ObservationComponentValue::String(value),
-            FhirValue::Range(value) => ObservationComponentValue::Range(value),
-            FhirValue::Ratio(value) => ObservationComponentValue::Ratio(value),
-            FhirValue::DateTime(value) => ObservationComponentValue::DateTime(value),
-            FhirValue::Time(value) => ObservationComponentValue::Time(value),
-            FhirValue::Attached(_) => return None,
-        })
+impl<'a> Value<'a> {
+    fn new(value: fhir::Value<'a>, text: String) -> Self {
+        Self { value: FhirValue::Value(value), text }
     }
 }
 
 /// Reads every repetition of OBX-5; those of text are one text.
-pub(crate) fn read(
+pub(crate) fn read<'a>(
     facts: &mut Facts<'_>,
-    obx: Segment<'_>,
-    unit: &Unit<'_>,
+    obx: Segment<'a>,
+    unit: &Unit<'a>,
     decimals: &mut Decimals,
-) -> Built<Vec<Value>> {
+) -> Vec<Value<'a>> {
     let field = obx.field(5);
     let sent = obx.field(2).text();
     let kind = sent.as_deref().unwrap_or_default();
     if is_narrative(kind) {
-        return Ok(narrative(field).map(text_value).into_iter().collect());
+        return narrative(field).map(text_value).into_iter().collect();
     }
     if kind.is_empty() && !field.is_absent() && !field.is_null() {
         let text = "a value without its type: a number with a unit was read as a number, all else as text";
@@ -95,13 +62,10 @@ pub(crate) fn read(
     if field.repetitions().count() > REPETITIONS_MAX {
         let text = "a value of very many repetitions is kept as one text";
         facts.issues.push(information("value-repeats", field.location(), text));
-        return Ok(narrative(field).map(text_value).into_iter().collect());
+        return narrative(field).map(text_value).into_iter().collect();
     }
-    let mut values = Vec::new();
-    for repetition in field.repetitions().filter(|r| !r.is_empty()) {
-        values.push(one(facts, kind, &repetition, unit, decimals)?);
-    }
-    Ok(values)
+    let said = field.repetitions().filter(|r| !r.is_empty());
+    said.map(|repetition| one(facts, kind, &repetition, unit, decimals)).collect()
 }
 
 /// Types that hold running text.
@@ -132,46 +96,46 @@ fn whole<'a>(repetition: &Repetition<'a>) -> Cow<'a, str> {
     parts.join("^").trim_end_matches('^').to_owned().into()
 }
 
-fn one(
+fn one<'a>(
     facts: &mut Facts<'_>,
     kind: &str,
-    repetition: &Repetition<'_>,
-    unit: &Unit<'_>,
+    repetition: &Repetition<'a>,
+    unit: &Unit<'a>,
     decimals: &mut Decimals,
-) -> Built<Value> {
+) -> Value<'a> {
     let organisation = facts.context.profile.organisation();
     match kind {
         "NM" => number(facts, repetition, unit, decimals),
         "" => match Decimal::parse(&repetition.component(1)).filter(|_| unit.is_stated()) {
             Some(_) => number(facts, repetition, unit, decimals),
-            None => Ok(text_value(whole(repetition).into_owned())),
+            None => text_value(whole(repetition).into_owned()),
         },
         "SN" => structured(repetition, unit, decimals),
         "CE" | "CWE" | "CNE" | "CF" | "IS" | "ID" => match Coded::read(repetition) {
             Some(coded) => {
                 let text = coded.name().to_owned();
-                coded.concept(organisation, None).map(|concept| Value { value: FhirValue::Concept(concept), text })
+                Value::new(fhir::Value::CodeableConcept(coded.concept(organisation, None)), text)
             }
-            None => Ok(text_value(whole(repetition).into_owned())),
+            None => text_value(whole(repetition).into_owned()),
         },
-        "DT" | "TS" | "DTM" => Ok(date_time(facts, repetition)),
-        "TM" => Ok(time(facts, repetition)),
+        "DT" | "TS" | "DTM" => date_time(facts, repetition),
+        "TM" => time(facts, repetition),
         "ED" | "RP" => attached(kind, repetition),
-        _ => Ok(text_value(whole(repetition).into_owned())),
+        _ => text_value(whole(repetition).into_owned()),
     }
 }
 
-fn text_value(text: impl Into<String>) -> Value {
+pub(crate) fn text_value<'a>(text: impl Into<String>) -> Value<'a> {
     let text = text.into();
-    Value { value: FhirValue::Text(text.clone()), text }
+    Value::new(fhir::Value::String(Text::Owned(text.clone())), text)
 }
 
-fn number(
+fn number<'a>(
     facts: &mut Facts<'_>,
     repetition: &Repetition<'_>,
-    unit: &Unit<'_>,
+    unit: &Unit<'a>,
     decimals: &mut Decimals,
-) -> Built<Value> {
+) -> Value<'a> {
     let sent = repetition.component(1);
     let (sign, rest) = split_comparator(&sent);
     let compared = comparator(sign);
@@ -181,14 +145,14 @@ fn number(
                 let text = "a number with a comparator, which a number cannot have; read as a quantity";
                 facts.issues.push(information("number-with-comparator", repetition.location(), text));
             }
-            let mut quantity = unit.quantity(decimal, decimals)?;
+            let mut quantity = unit.quantity(decimal, decimals);
             quantity.comparator = compared;
-            Ok(Value { value: FhirValue::Quantity(quantity), text: with_unit(&sent, unit) })
+            Value::new(fhir::Value::Quantity(quantity), with_unit(&sent, unit))
         }
         None => {
             let text = "not a number; kept as text";
             facts.issues.push(warning("number-unreadable", repetition.location(), text));
-            Ok(text_value(with_unit(&whole(repetition), unit)))
+            text_value(with_unit(&whole(repetition), unit))
         }
     }
 }
@@ -202,52 +166,48 @@ fn with_unit(number: &str, unit: &Unit<'_>) -> String {
 }
 
 /// SN: `>^100`, `^1^:^128`, `^3^-^5`.
-fn structured(repetition: &Repetition<'_>, unit: &Unit<'_>, decimals: &mut Decimals) -> Built<Value> {
+fn structured<'a>(repetition: &Repetition<'_>, unit: &Unit<'a>, decimals: &mut Decimals) -> Value<'a> {
     let [sign, first, separator, second] = [1, 2, 3, 4].map(|n| repetition.component(n));
     let text = with_unit(&[sign.as_ref(), first.as_ref(), separator.as_ref(), second.as_ref()].concat(), unit);
     let sign = sign.trim_start_matches('=');
     let compared = comparator(sign);
     let (one, two) = (Decimal::parse(&first), Decimal::parse(&second));
     let value = match (sign, separator.as_ref(), one, two) {
-        ("", "-", Some(low), Some(high)) => {
-            let mut range = Range::builder().build()?;
-            range.low = Some(unit.quantity(low, decimals)?);
-            range.high = Some(unit.quantity(high, decimals)?);
-            FhirValue::Range(range)
-        }
+        ("", "-", Some(low), Some(high)) => fhir::Value::Range(Range {
+            low: Some(unit.quantity(low, decimals)),
+            high: Some(unit.quantity(high, decimals)),
+        }),
         (_, ":" | "/", Some(one), Some(two)) if sign.is_empty() || compared.is_some() => {
-            let mut ratio = Ratio::builder().build()?;
-            let mut numerator = unit.quantity(one, decimals)?;
+            let mut numerator = unit.quantity(one, decimals);
             numerator.comparator = compared;
-            ratio.numerator = Some(numerator);
-            ratio.denominator = Some(Unit::default().quantity(two, decimals)?);
-            FhirValue::Ratio(ratio)
+            let denominator = Unit::default().quantity(two, decimals);
+            fhir::Value::Ratio(Ratio { numerator: Some(numerator), denominator: Some(denominator) })
         }
         (_, "", Some(one), None) if second.is_empty() && (sign.is_empty() || compared.is_some()) => {
-            let mut quantity = unit.quantity(one, decimals)?;
+            let mut quantity = unit.quantity(one, decimals);
             quantity.comparator = compared;
-            FhirValue::Quantity(quantity)
+            fhir::Value::Quantity(quantity)
         }
-        _ => FhirValue::Text(text.clone()),
+        _ => return text_value(text),
     };
-    Ok(Value { value, text })
+    Value::new(value, text)
 }
 
-fn date_time(facts: &mut Facts<'_>, repetition: &Repetition<'_>) -> Value {
+fn date_time<'a>(facts: &mut Facts<'_>, repetition: &Repetition<'_>) -> Value<'a> {
     let when = repetition.time(1, facts.context.zone(), &mut facts.issues);
     let shown = when.as_ref().and_then(|when| when.to_display().ok());
     match (when.as_ref().and_then(times::date_time), shown) {
-        (Some(value), Some(text)) => Value { value: FhirValue::DateTime(value), text },
+        (Some(value), Some(text)) => Value::new(fhir::Value::DateTime(value), text),
         _ => text_value(whole(repetition)),
     }
 }
 
-fn time(facts: &mut Facts<'_>, repetition: &Repetition<'_>) -> Value {
+fn time<'a>(facts: &mut Facts<'_>, repetition: &Repetition<'_>) -> Value<'a> {
     let sent = repetition.component(1);
     match times::time_of_day(&sent) {
         Some(time) => {
             let text = format!("{:02}:{:02}", time.0.hour(), time.0.minute());
-            Value { value: FhirValue::Time(time), text }
+            Value::new(fhir::Value::Time(time), text)
         }
         None => {
             facts.issues.push(warning("date-unreadable", repetition.location(), "not a time of day that can be read"));
@@ -257,22 +217,19 @@ fn time(facts: &mut Facts<'_>, repetition: &Repetition<'_>) -> Value {
 }
 
 /// ED: source, type, subtype, encoding, data. RP: pointer, application, type, subtype.
-fn attached(kind: &str, repetition: &Repetition<'_>) -> Built<Value> {
+fn attached<'a>(kind: &str, repetition: &Repetition<'a>) -> Value<'a> {
     let (type_, subtype) = if kind == "ED" { (2, 3) } else { (3, 4) };
     let (type_, subtype) = (repetition.component(type_), repetition.component(subtype));
     let content = content_type(&type_, &subtype);
-    let mut attachment = Attachment::builder().build()?;
-    attachment.content_type = (!content.is_empty()).then(|| content.clone());
-    let mut text = format!("attached document {content}").trim_end().to_owned();
-    if kind == "RP" {
-        attachment.url = repetition.text(1).map(Cow::into_owned);
-        text = format!("document elsewhere {content}").trim_end().to_owned();
-    } else {
-        attachment.size = u32::try_from(size(repetition)).ok();
-    }
-    attachment.title = Some(text.clone());
-    let value = extension(VALUE_ATTACHMENT, ExtensionValue::Attachment(attachment))?;
-    Ok(Value { value: FhirValue::Attached(value), text })
+    let (where_, url, size) = match kind {
+        "RP" => ("document elsewhere", repetition.text(1), None),
+        _ => ("attached document", None, u32::try_from(size(repetition)).ok()),
+    };
+    let text = format!("{where_} {content}").trim_end().to_owned();
+    let content_type = (!content.is_empty()).then_some(content.into());
+    let attachment = Attachment { content_type, url, size, title: Some(text.clone().into()) };
+    let value = FhirValue::Attached(extension(VALUE_ATTACHMENT, fhir::Value::Attachment(attachment)));
+    Value { value, text }
 }
 
 /// Bytes of the document as far as its encoding tells.

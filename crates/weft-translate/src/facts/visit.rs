@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use fhir_sdk::r4b::types::{Coding, Reference};
 use weft_model::{When, proto::event::Code};
 
 use super::{
     coded::{coding, local_uri},
+    fhir::{Coding, Reference},
     ids::fhir_id,
-    telling::{Built, Facts},
+    telling::Facts,
     times,
 };
 use crate::{
@@ -70,8 +70,8 @@ impl Visit {
     }
 
     /// For other resources of the message.
-    pub(crate) fn reference(&self) -> Built<Reference> {
-        Reference::builder().reference(["Encounter/", &self.id].concat()).build()
+    pub(crate) fn reference(&self) -> Reference<'static> {
+        Reference::to(["Encounter/", &self.id].concat())
     }
 }
 
@@ -144,7 +144,7 @@ impl Class {
         self.code == "EMER"
     }
 
-    pub(crate) fn coding(&self) -> Built<Coding> {
+    pub(crate) fn coding(&self) -> Coding<'_> {
         coding(&self.system, &self.code, self.display)
     }
 
