@@ -27,6 +27,7 @@ use crate::{
 
 /// The identifier of every patient within their own record.
 pub(crate) const PATIENT: &str = "patient";
+const SUBJECT: &str = "Patient/patient";
 const DEATH: &str = "patient/death";
 
 const NHS_NUMBER_STATUS: &str =
@@ -41,7 +42,7 @@ const MARITAL_STATUS: &str = "http://terminology.hl7.org/CodeSystem/v3-MaritalSt
 
 /// The reference to the patient in every other resource: it does not leave the record.
 pub(crate) fn subject() -> Option<Reference<'static>> {
-    Some(Reference::to("Patient/patient"))
+    Some(Reference::to(SUBJECT))
 }
 
 /// Tells of the patient, and of their death.
