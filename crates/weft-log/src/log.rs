@@ -136,9 +136,10 @@ impl<S: Storage> Log<S> {
     /// One call, as the writer takes it, and what is told what becomes of it.
     async fn seal_all(&self, drafts: Vec<Draft>) -> Result<(Submission, Reply), AppendError> {
         let mut entries = Vec::with_capacity(drafts.len());
-        let nonces = seal::new_nonces(&self.shared.vault, drafts.len());
-        for (draft, nonce) in drafts.into_iter().zip(nonces) {
-            entries.push(self.seal(draft, nonce).await?);
+        let sealed = drafts.iter().filter(|draft| !draft.payload.is_clear()).count();
+        let mut nonces = seal::new_nonces(&self.shared.vault, sealed).into_iter();
+        for draft in drafts {
+            entries.push(self.seal(draft, &mut nonces).await?);
         }
         let bytes = entries.iter().map(|entry| entry.body.bytes()).sum();
         fits(bytes, CALL_BYTES_MAX)?;
@@ -151,7 +152,11 @@ impl<S: Storage> Log<S> {
         self.queue.as_ref().ok_or_else(|| Cause::new(ReadOnly).into())
     }
 
-    async fn seal(&self, draft: Draft, nonce: NonceBytes) -> Result<Entry, AppendError> {
+    async fn seal(
+        &self,
+        draft: Draft,
+        nonces: &mut (impl Iterator<Item = NonceBytes> + Send),
+    ) -> Result<Entry, AppendError> {
         let Shared { vault, names, keys, tail, opened, .. } = &*self.shared;
         let event_id = names.event_id(&draft);
         let record = draft.payload.record().map(|record| names.pseudonym(&record));
@@ -181,15 +186,16 @@ impl<S: Storage> Log<S> {
             message_type: draft.message_type,
             redrives: None,
         };
-        #[cfg(feature = "suite")]
-        if self.shared.bare.load(Ordering::Relaxed) {
-            let body = Body::Sealed(Unsealed::new(header, draft.payload, nonce, false).bare());
-            return Ok(Entry { head: Head { partition, event_id, same }, body });
-        }
         if draft.payload.is_clear() {
             let sealed = Sealed::clear(&header, draft.payload.encode());
             fits(sealed.bytes.len(), EVENT_BYTES_MAX)?;
             return Ok(Entry { head: Head { partition, event_id, same }, body: Body::Sealed(sealed) });
+        }
+        let nonce = nonces.next().ok_or_else(|| Cause::new("an event to seal without a nonce"))?;
+        #[cfg(feature = "suite")]
+        if self.shared.bare.load(Ordering::Relaxed) {
+            let body = Body::Sealed(Unsealed::new(header, draft.payload, nonce, false).bare());
+            return Ok(Entry { head: Head { partition, event_id, same }, body });
         }
         let unsealed = Unsealed::new(header, draft.payload, nonce, opened.wanted());
         fits(unsealed.bytes(), EVENT_BYTES_MAX)?;

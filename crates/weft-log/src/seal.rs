@@ -72,9 +72,11 @@ impl Unsealed {
         associate(&mut associated, &self.header);
         let (nonce, associated) = (Nonce::assume_unique_for_key(self.nonce), Aad::from(&associated));
         let mut envelope = self.unencrypted(slot);
+        let refused = || Cause::new("payload cannot be sealed");
         let start = envelope.len() - self.plain.len();
-        let tag = key.seal_in_place_separate_tag(nonce, associated, envelope.get_mut(start..).unwrap_or_default());
-        envelope.extend_from_slice(tag.map_err(|_| Cause::new("payload cannot be sealed"))?.as_ref());
+        let payload = envelope.get_mut(start..).ok_or_else(refused)?;
+        let tag = key.seal_in_place_separate_tag(nonce, associated, payload).map_err(|_| refused())?;
+        envelope.extend_from_slice(tag.as_ref());
         let opened = |(event, bytes): &(Arc<Event>, usize)| Opened { event: Arc::clone(event), slot, bytes: *bytes };
         Ok(Sealed { opened: self.event.as_ref().map(opened), ..Sealed::new(envelope) })
     }

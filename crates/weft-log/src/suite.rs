@@ -36,7 +36,7 @@ pub use repeats::{
 pub use stored::{
     a_cancelled_caller_may_ask_again, a_record_has_one_partition, a_refused_call_stores_nothing,
     append_then_read_is_in_order, dense_under_many_writers, drafts_wait_for_what_comes_before_them,
-    open_gives_back_what_was_appended, the_drafts_of_one_call_stay_together,
+    no_nonce_is_used_twice, open_gives_back_what_was_appended, the_drafts_of_one_call_stay_together,
 };
 
 /// Long enough for every machine; only a broken log makes anyone wait for it.
@@ -170,7 +170,7 @@ macro_rules! suite_tests {
     ($backend:ident) => {
         $crate::suite_tests!(
             $backend:
-            append_then_read_is_in_order, a_record_has_one_partition, open_gives_back_what_was_appended, dense_under_many_writers,
+            append_then_read_is_in_order, a_record_has_one_partition, open_gives_back_what_was_appended, no_nonce_is_used_twice, dense_under_many_writers,
             the_drafts_of_one_call_stay_together, drafts_wait_for_what_comes_before_them,
             a_refused_call_stores_nothing, a_named_event_is_stored_once,
             an_event_of_a_series_is_stored_once,

@@ -7,10 +7,11 @@ use std::{
 };
 
 use futures::future::join_all;
+use prost::Message;
 use tokio::sync::watch;
 use weft_model::{
     Partition, Payload, Position, Stream, Verdict,
-    proto::event::{Disclosed, FeedRegistered},
+    proto::event::{Disclosed, Envelope, FeedRegistered},
 };
 
 use super::{Start, append, message, named, opens_to, sizes, within};
@@ -73,6 +74,22 @@ pub async fn open_gives_back_what_was_appended(log: SharedLog) {
         assert_eq!(stored.len(), 1);
         opens_to(&log, &stored[0], &draft, &receipt).await;
     }
+}
+
+/// Every stored event has a nonce of its own: those of one call, those whose record is new and those whose record is known, and
+/// those that the writer seals anew because they turn out to be in conflict.
+pub async fn no_nonce_is_used_twice(log: SharedLog) {
+    let start = Start::of(&log).await;
+    for round in 0..3 {
+        let drafts = (0..60).map(|n| message("nonce", &format!("{}", n % 50), &format!("{round} {n}"), n % 7));
+        append(&log, drafts.collect()).await;
+    }
+    let stored = start.read_since(&log).await;
+    assert_eq!(stored.len(), 180);
+    let parts = stored.values().flat_map(|event| Envelope::decode(event.bytes.clone()).unwrap().parts);
+    let nonces: Vec<Vec<u8>> = parts.map(|part| part.nonce).collect();
+    assert!(nonces.iter().all(|nonce| nonce.len() == 12));
+    assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), stored.len());
 }
 
 /// Thirty-two writers at once: offsets stay dense, nobody's event is lost or stored twice, and a reader that follows
