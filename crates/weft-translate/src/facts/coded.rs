@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use weft_model::proto::event::Code;
 
-use super::fhir::{CodeableConcept, Coding, Text, text};
+use super::fhir::{CodeableConcept, Coding, Text, said, text};
 use crate::hl7v2::Repetition;
 
 pub(crate) const LOINC: &str = "http://loinc.org";
@@ -116,11 +116,6 @@ pub(crate) fn concept<'a>(system: &'a str, code: &'a str, display: &'a str) -> C
 /// A concept that is only text.
 pub(crate) fn text_concept<'a>(text: impl Into<Text<'a>>) -> CodeableConcept<'a> {
     CodeableConcept { coding: Vec::new(), text: Some(text.into()) }
-}
-
-/// A text for an element; what is empty is not said.
-pub(crate) fn said<'a>(text: &Text<'a>) -> Option<Text<'a>> {
-    (!text.is_empty()).then(|| text.clone())
 }
 
 /// URI of the system that a source calls `name`; one of the organisation's own where the name is not known; `None`

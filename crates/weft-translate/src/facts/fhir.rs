@@ -41,6 +41,11 @@ pub(crate) fn text(text: &str) -> Option<Text<'_>> {
     (!text.is_empty()).then_some(Cow::Borrowed(text))
 }
 
+/// The same of one that may be borrowed already.
+pub(crate) fn said<'a>(text: &Text<'a>) -> Option<Text<'a>> {
+    (!text.is_empty()).then(|| text.clone())
+}
+
 /// Types of FHIR from their elements, which are named and ordered as there.
 macro_rules! types {
     ($($(#[$about:meta])* $name:ident { $($(#[$attribute:meta])* $element:ident: $type:ty,)* })*) => {

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use fhir_sdk::r4b::codes::QuantityComparator;
 
 use super::{
-    coded::{UCUM, said},
-    fhir::{ObservationReferenceRange, Quantity},
+    coded::UCUM,
+    fhir::{ObservationReferenceRange, Quantity, said},
     json::{Decimal, Decimals},
 };
 use crate::hl7v2::Field;
