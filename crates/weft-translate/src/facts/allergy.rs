@@ -8,7 +8,7 @@ use fhir_sdk::r4b::codes::{
 use weft_model::{When, proto::event::LineKind};
 
 use super::{
-    coded::{Coded, concept, text_concept},
+    coded::{Coded, statuses, text_concept},
     fhir::{AllergyIntolerance, AllergyIntoleranceReaction},
     ids::{Said, Unique, fhir_id, text_id},
     patient::subject,
@@ -99,12 +99,7 @@ impl<'a> Allergy<'a> {
     }
 
     fn resource(&self, organisation: &str, id: String) -> AllergyIntolerance<'_> {
-        // An allergy that is entered in error has no clinical status.
-        let (clinical_status, verification_status) = if self.withdrawn {
-            (None, Some(concept(VERIFICATION, "entered-in-error", "Entered in Error")))
-        } else {
-            (Some(concept(CLINICAL, "active", "Active")), None)
-        };
+        let (clinical_status, verification_status) = statuses(self.withdrawn, CLINICAL, VERIFICATION);
         let kind = self.kind.as_ref().map(Coded::code).unwrap_or_default();
         let severity = self.severity.as_ref().map(Coded::code).unwrap_or_default();
         let reaction = (!self.reactions.is_empty()).then(|| AllergyIntoleranceReaction {

@@ -113,6 +113,20 @@ pub(crate) fn concept<'a>(system: &'a str, code: &'a str, display: &'a str) -> C
     CodeableConcept { coding: vec![coding(system, code, display)], text: None }
 }
 
+/// Clinical and verification status of a condition or an allergy, each from its own system. What is entered in error has no
+/// clinical status.
+pub(crate) fn statuses<'a>(
+    withdrawn: bool,
+    clinical: &'a str,
+    verification: &'a str,
+) -> (Option<CodeableConcept<'a>>, Option<CodeableConcept<'a>>) {
+    if withdrawn {
+        (None, Some(concept(verification, "entered-in-error", "Entered in Error")))
+    } else {
+        (Some(concept(clinical, "active", "Active")), None)
+    }
+}
+
 /// A concept that is only text.
 pub(crate) fn text_concept<'a>(text: impl Into<Text<'a>>) -> CodeableConcept<'a> {
     CodeableConcept { coding: Vec::new(), text: Some(text.into()) }

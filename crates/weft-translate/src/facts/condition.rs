@@ -6,7 +6,7 @@ use weft_model::{
 };
 
 use super::{
-    coded::{Coded, ICD_10, coding, concept, local_uri, text_concept},
+    coded::{Coded, ICD_10, coding, concept, local_uri, statuses, text_concept},
     fhir::{CodeableConcept, Condition, Identifier},
     ids::{Said, Unique, fhir_id, text_id},
     patient::{identifier, subject},
@@ -119,12 +119,7 @@ impl<'a> Diagnosis<'a> {
     }
 
     fn resource(&self, organisation: &str, visit: Option<&Visit>, id: String, recorded: Option<When>) -> Condition<'_> {
-        // A condition that is entered in error has no clinical status.
-        let (clinical_status, verification_status) = if self.withdrawn {
-            (None, Some(concept(VERIFICATION, "entered-in-error", "Entered in Error")))
-        } else {
-            (Some(concept(CLINICAL, "active", "Active")), None)
-        };
+        let (clinical_status, verification_status) = statuses(self.withdrawn, CLINICAL, VERIFICATION);
         let mut category = concept(CATEGORY, "encounter-diagnosis", "Encounter Diagnosis");
         if let Some(kind) = self.kind.as_ref().filter(|kind| !kind.code().is_empty()) {
             category.coding.push(coding(DIAGNOSIS_TYPE, kind.code(), kind_name(kind)));
